@@ -1,0 +1,19 @@
+//! Podling: a container orchestrator small enough to read in an afternoon.
+//!
+//! A **master** holds the state, schedules and watches; **workers** run containers on their Docker Engine and
+//! report; the `podling` command line talks to the master. Everything is a plain thread.
+//!
+//! Read the modules in this order:
+//!
+//! 1. [`model`]: the nouns. What a task, an attempt and a node are, and the one function that moves a task on.
+//! 2. [`control`]: the decisions. Placement, who is lost, what a worker must do; values in, values out.
+//! 3. [`master`]: the state, and the threads that act on those decisions.
+//! 4. [`worker`]: one monitor thread per container, the reporter, the heartbeat.
+//! 5. [`engine`]: what a worker needs of Docker; and an engine without containers for tests.
+//! 6. [`api`] and [`http`]: what is said on the wire, and the gate that every byte passes.
+//! 7. [`store`], [`runtime`], [`cli`]: the journal's ground; clocks and threads; the command line.
+//!
+//! `docs/ARCHITECTURE.md` tells the life of one task through these files.
+
+pub mod model;
+pub mod runtime;

@@ -1,0 +1,8 @@
+//! The nouns: ids, times, sizes, what a user may ask for, a task and its life, a node.
+//!
+//! Pure values. Nothing in here knows a thread, a lock, a socket, a file or a clock; everyone may import it.
+//! Text becomes one of these types by parsing, once, at the edge; after that it is right by construction.
+
+pub mod id;
+pub mod resources;
+pub mod time;

@@ -1,0 +1,10 @@
+//! The ground under the threads: clocks, thread ownership, signals, logging and settings.
+//!
+//! Nothing in here knows what an orchestrator is. It exists so that the rest of the program has one place that
+//! reads a clock, one that starts a thread, and one that reads a flag.
+
+pub mod clock;
+pub mod logging;
+pub mod settings;
+pub mod signals;
+pub mod supervise;
