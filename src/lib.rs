@@ -15,6 +15,7 @@
 //!
 //! `docs/ARCHITECTURE.md` tells the life of one task through these files.
 
+pub mod api;
 pub mod engine;
 pub mod model;
 pub mod runtime;

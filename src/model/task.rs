@@ -348,6 +348,11 @@ impl Task {
         }
     }
 
+    /// Its index, where it is one of `count` equals: what it is told as `PODLING_INDEX`.
+    pub fn replica_index(&self) -> Option<u32> {
+        self.batch.as_ref().filter(|batch| batch.replica).map(|batch| batch.index)
+    }
+
     /// Between TERM and KILL when it is told to stop.
     pub fn grace(&self) -> Duration {
         self.stop.map_or(self.spec.stop_grace, |stop| stop.grace)
