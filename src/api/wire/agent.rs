@@ -169,6 +169,9 @@ pub struct HeartbeatReply {
     pub register: bool,
     /// The set.
     pub tasks: Vec<DesiredAttempt>,
+    /// Tasks that a user removed: their logs go from the node's disk.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forget: Vec<TaskId>,
 }
 
 /// What the master wants of one attempt.
