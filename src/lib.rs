@@ -15,5 +15,6 @@
 //!
 //! `docs/ARCHITECTURE.md` tells the life of one task through these files.
 
+pub mod http;
 pub mod model;
 pub mod runtime;
