@@ -33,10 +33,32 @@ pub(crate) struct Streams {
 #[derive(Debug, Default)]
 struct Shared {
     last_id: u64,
-    /// `None` once the client is known to have gone.
-    running: HashMap<u64, Option<StopSource>>,
+    running: HashMap<u64, Running>,
     threads: Vec<Thread>,
     closed: bool,
+}
+
+/// A stream that runs, as whoever learns that its client is gone needs it.
+#[derive(Default)]
+struct Running {
+    /// `None` once the client is known to have gone.
+    source: Option<StopSource>,
+    /// What is to be done then, to free a thread that waits elsewhere.
+    when_gone: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Running {
+    /// Fires what waits for it, once; gives what is to be called without the lock.
+    fn gone(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        self.source = None;
+        self.when_gone.take()
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("source", &self.source).finish_non_exhaustive()
+    }
 }
 
 /// A stream's right to run. Dropping it gives the place back.
@@ -68,7 +90,7 @@ impl Streams {
         shared.last_id += 1;
         let id = shared.last_id;
         let (source, gone) = Stop::channel();
-        shared.running.insert(id, Some(source));
+        shared.running.insert(id, Running { source: Some(source), when_gone: None });
         Some(Place { id, gone, streams: Arc::clone(self) })
     }
 
@@ -83,16 +105,20 @@ impl Streams {
 
     /// Tells one stream that its client is gone. The gate calls it; unknown numbers are streams that have ended.
     pub(crate) fn gone(&self, id: u64) {
-        if let Some(source) = self.shared.lock().running.get_mut(&id) {
-            *source = None;
+        let then = self.shared.lock().running.get_mut(&id).and_then(Running::gone);
+        if let Some(then) = then {
+            then();
         }
     }
 
     /// Tells every stream that it is over, and takes no new ones.
     pub(crate) fn close(&self) {
-        let mut shared = self.shared.lock();
-        shared.closed = true;
-        shared.running.values_mut().for_each(|source| *source = None);
+        let then: Vec<_> = {
+            let mut shared = self.shared.lock();
+            shared.closed = true;
+            shared.running.values_mut().filter_map(Running::gone).collect()
+        };
+        then.into_iter().for_each(|then| then());
     }
 
     /// Waits for the threads of all streams. Names those that are late.
@@ -133,6 +159,22 @@ impl StreamWriter {
     /// Fires when the client is gone or the server stops. To `select!` on beside whatever the stream waits for.
     pub fn gone(&self) -> &Stop {
         &self.place.gone
+    }
+
+    /// Has `then` called when the client is gone or the server stops; at once, if that has happened. It runs on
+    /// another thread and must not block: it is for ending a read that this stream's thread is blocked in. The last
+    /// one that was given counts.
+    pub fn when_gone(&self, then: impl FnOnce() + Send + 'static) {
+        {
+            let mut shared = self.place.streams.shared.lock();
+            if let Some(running) = shared.running.get_mut(&self.place.id)
+                && running.source.is_some()
+            {
+                running.when_gone = Some(Box::new(then));
+                return;
+            }
+        }
+        then();
     }
 
     /// Gives the trailer that the head declared a value. Without one the trailer is left out; without a declared

@@ -175,7 +175,10 @@ fn send(client: &Client, pushes: Vec<Push>) -> Result<(), String> {
 }
 
 /// The dispatcher's threads, named and numbered.
-pub fn start(dispatcher: &Arc<Dispatcher>, supervisor: &mut crate::runtime::supervise::Supervisor) -> std::io::Result<()> {
+pub fn start(
+    dispatcher: &Arc<Dispatcher>,
+    supervisor: &mut crate::runtime::supervise::Supervisor,
+) -> std::io::Result<()> {
     (1..=THREADS).try_for_each(|number| {
         let dispatcher = Arc::clone(dispatcher);
         supervisor.vital(format!("dispatch-{number}"), move |stop| dispatcher.run(&stop))

@@ -47,12 +47,7 @@ impl Api {
     }
 
     /// The handler of each route. A route without one doesn't compile.
-    fn answer(
-        &self,
-        route: MasterRoute,
-        words: &[String],
-        request: &Request,
-    ) -> Result<Answer, Problem> {
+    fn answer(&self, route: MasterRoute, words: &[String], request: &Request) -> Result<Answer, Problem> {
         let word = words.first().map_or("", String::as_str);
         match route {
             MasterRoute::CreateTasks => self.create_tasks(request),
@@ -111,14 +106,15 @@ impl Service for Api {
 
 impl Api {
     fn find(&self, request: &Request) -> Result<(MasterRoute, Vec<String>), Problem> {
-        let segments =
-            request.segments().map_err(|e| Problem::malformed("malformed_path", e.to_string()))?;
+        let segments = request.segments().map_err(|e| Problem::malformed("malformed_path", e.to_string()))?;
         match routes::find(routes::MASTER, request.method.as_str(), &segments) {
             Found::Route(route, words) => Ok((route, words)),
             Found::OtherMethods(methods) => {
                 Err(Problem::method_not_allowed(request.method.as_str(), methods.join(", ")))
             }
-            Found::Nothing => Err(Problem::not_found("no_such_path", format!("{} leads nowhere", request.path))),
+            Found::Nothing => {
+                Err(Problem::not_found("no_such_path", format!("{} leads nowhere", request.path)))
+            }
         }
     }
 }
@@ -136,7 +132,9 @@ fn check_json(request: &Request) -> Result<(), Problem> {
     match media {
         Some(media) if media.eq_ignore_ascii_case("application/json") => Ok(()),
         Some(media) => Err(Problem::unsupported_media_type(format!("{media:?} is not application/json"))),
-        None => Err(Problem::unsupported_media_type("the request has no Content-Type; application/json is taken")),
+        None => {
+            Err(Problem::unsupported_media_type("the request has no Content-Type; application/json is taken"))
+        }
     }
 }
 

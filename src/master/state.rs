@@ -181,7 +181,8 @@ impl State {
             let on = Placement { node: node.clone(), at: now.wall, revision };
             let step = Step::Place(on);
             // A plan is made of what the locks hold, so each of its placements fits.
-            if self.commit(&mut nodes, &mut tasks, Change::Advanced { task: id.clone(), step }, now).is_err() {
+            if self.commit(&mut nodes, &mut tasks, Change::Advanced { task: id.clone(), step }, now).is_err()
+            {
                 continue;
             }
             if let (Some(task), Some(entry)) = (tasks.get(&id), nodes.get(&node)) {
@@ -205,7 +206,8 @@ impl State {
             for task in &ids {
                 let why = format!("{node} was silent for {:.1} s", silence.as_secs_f64());
                 let step = Step::Lose { at: now.wall, why };
-                let _ = self.commit(&mut nodes, &mut tasks, Change::Advanced { task: task.clone(), step }, now);
+                let _ =
+                    self.commit(&mut nodes, &mut tasks, Change::Advanced { task: task.clone(), step }, now);
             }
             lost.push(Lost { node, silence, tasks: ids });
         }
@@ -227,7 +229,8 @@ impl State {
 
     /// Forgets tasks that ended longer ago than they are kept, a bounded number. Returns how many.
     pub fn forget_old(&self, now: Now) -> usize {
-        let kept_since = now.wall.unix_millis().saturating_sub(crate::api::wire::millis(self.settings.retain));
+        let kept_since =
+            now.wall.unix_millis().saturating_sub(crate::api::wire::millis(self.settings.retain));
         let before = crate::model::time::WallTime::from_unix_millis(kept_since);
         let (mut nodes, mut tasks) = self.locks.write_both();
         let old = tasks.ended_before(before, FORGOTTEN_AT_ONCE);

@@ -2,7 +2,9 @@
 
 use super::nodes::node_not_found;
 use super::{Answer, Api, json, problem_of, read};
-use crate::api::wire::agent::{HeartbeatRequest, RegisterReply, RegisterRequest, ReportsReply, ReportsRequest};
+use crate::api::wire::agent::{
+    HeartbeatRequest, RegisterReply, RegisterRequest, ReportsReply, ReportsRequest,
+};
 use crate::api::wire::millis;
 use crate::http::{Problem, Request};
 use crate::master::state::{AsOf, BeatError, RegisterError, ReportError};

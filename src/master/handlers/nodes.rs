@@ -34,7 +34,8 @@ impl Api {
     pub(super) fn set_availability(&self, id: &str, request: &Request) -> Result<Answer, Problem> {
         let wanted: AvailabilityRequest = read(request)?;
         let now = clock::now();
-        let set = id.parse().ok().and_then(|node| self.state.set_availability(&node, wanted.availability, now));
+        let set =
+            id.parse().ok().and_then(|node| self.state.set_availability(&node, wanted.availability, now));
         let set = set.ok_or_else(|| node_not_found(id))?;
         log::info!("availability set node={id} availability={}", wanted.availability.as_str());
         Ok(Answer::Reply(AsOf { value: json(200, &set.value), at: set.at }))

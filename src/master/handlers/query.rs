@@ -10,7 +10,8 @@ pub(crate) struct Query(Vec<(String, String)>);
 impl Query {
     /// Splits and decodes the query.
     pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
-        let pairs = request.query_pairs().map_err(|e| Problem::malformed("malformed_query", e.to_string()))?;
+        let pairs =
+            request.query_pairs().map_err(|e| Problem::malformed("malformed_query", e.to_string()))?;
         Ok(Self(pairs))
     }
 
@@ -22,7 +23,9 @@ impl Query {
     ) -> Result<Option<T>, Problem> {
         let mut given = self.take_all(name, parse)?;
         if given.len() > 1 {
-            return Err(Problem::invalid("invalid", format!("{name}: given more than once")).with("field", name));
+            return Err(
+                Problem::invalid("invalid", format!("{name}: given more than once")).with("field", name)
+            );
         }
         Ok(given.pop())
     }
@@ -46,8 +49,10 @@ impl Query {
     pub(crate) fn finish(self) -> Result<(), Problem> {
         match self.0.first() {
             None => Ok(()),
-            Some((name, _)) => Err(Problem::invalid("unknown_parameter", format!("{name}: no such parameter"))
-                .with("field", name.as_str())),
+            Some((name, _)) => {
+                Err(Problem::invalid("unknown_parameter", format!("{name}: no such parameter"))
+                    .with("field", name.as_str()))
+            }
         }
     }
 }

@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 use super::query::Query;
 use super::{Answer, Api, MAX_BODY, check_json, json, problem_of, read};
 use crate::api::routes;
+use crate::api::wire::log::LogsTicket;
 use crate::api::wire::spec::{Creation as Wanted, MAX_COUNT, TaskRequest};
-use crate::api::wire::task::{BatchCreated, BatchItem, LogsTicket, StopRequest, TaskView};
+use crate::api::wire::task::{BatchCreated, BatchItem, StopRequest, TaskView};
 use crate::api::wire::{self, Page};
 use crate::control::change::{Creation, KeyUse};
 use crate::control::tasks::{Ambiguous, Filter};
@@ -68,10 +69,8 @@ impl Api {
         query.finish()?;
         let found = self.state.tasks(&filter, after.as_ref(), limit);
         let (tasks, next) = found.value;
-        let why = tasks
-            .iter()
-            .any(|task| task.status() == TaskStatus::Pending)
-            .then(|| self.state.why_pending());
+        let why =
+            tasks.iter().any(|task| task.status() == TaskStatus::Pending).then(|| self.state.why_pending());
         let items: Vec<TaskView> = tasks.iter().map(|task| self.view(task, why.as_deref())).collect();
         let next = next.map(|id| id.to_string());
         Ok(Answer::Reply(AsOf { value: json(200, &Page { items, next }), at: found.at }))
@@ -87,9 +86,11 @@ impl Api {
 
     /// POST /tasks/:id/stop
     pub(super) fn stop_task(&self, reference: &str, request: &Request) -> Result<Answer, Problem> {
-        let asked: StopRequest = if request.body.is_empty() { StopRequest::default() } else { read(request)? };
+        let asked: StopRequest =
+            if request.body.is_empty() { StopRequest::default() } else { read(request)? };
         let grace = asked.grace().map_err(|mistake| problem_of(&mistake))?;
-        let stopped = self.state.stop(reference, grace, clock::now()).map_err(|e| ambiguous(reference, &e))?;
+        let stopped =
+            self.state.stop(reference, grace, clock::now()).map_err(|e| ambiguous(reference, &e))?;
         let stopped = stopped.ok_or_else(|| task_not_found(reference))?;
         log::info!("stop asked for task={}", stopped.value.task.id);
         if let Some(address) = stopped.value.address {
@@ -120,7 +121,8 @@ impl Api {
         let query = LogQuery::of(request)?;
         let found = self.find_task(reference)?;
         if let Some(attempt) = query.attempt.filter(|attempt| *attempt > found.value.attempt) {
-            let text = format!("{} has had {} attempts, not {attempt}", found.value.name, found.value.attempt);
+            let text =
+                format!("{} has had {} attempts, not {attempt}", found.value.name, found.value.attempt);
             return Err(Problem::not_found("attempt_not_found", text));
         }
         Ok(Answer::Log(LogStream::new(Arc::clone(&self.state), found.value.id.clone(), query)))
@@ -172,7 +174,10 @@ fn wanted_array(body: &[u8]) -> Result<Vec<Wanted>, Problem> {
         let inside = |mistake: wire::Mistake| problem_of(&mistake.inside(&format!("[{index}]")));
         let request: TaskRequest = wire::read(element.get().as_bytes()).map_err(inside)?;
         if request.count.is_some() {
-            return Err(inside(wire::Mistake::invalid("count", "is for one object only, not inside an array")));
+            return Err(inside(wire::Mistake::invalid(
+                "count",
+                "is for one object only, not inside an array",
+            )));
         }
         Wanted::try_from(request).map_err(inside)
     };
@@ -186,7 +191,8 @@ fn created_reply(creation: &Creation) -> Response {
 }
 
 fn counted_reply(creation: &Creation) -> BatchCreated {
-    let items = creation.tasks.iter().zip(0..).map(|(new, index)| BatchItem { task_id: new.id.clone(), index });
+    let items =
+        creation.tasks.iter().zip(0..).map(|(new, index)| BatchItem { task_id: new.id.clone(), index });
     let batch_id = creation.batch.clone().expect("invariant: a count makes a batch");
     BatchCreated { batch_id, items: items.collect() }
 }

@@ -1,8 +1,8 @@
 //! What nodes do: register, beat, report; and what operators do to nodes.
 
 use crate::api::wire::agent::{
-    AttemptStatus, Desired, DesiredAttempt, HeartbeatReply, HeartbeatRequest, Report, ReportStep, ReportVerdict,
-    ReportsRequest, TaskOrder, Verdict,
+    AttemptStatus, Desired, DesiredAttempt, HeartbeatReply, HeartbeatRequest, Report, ReportStep,
+    ReportVerdict, ReportsRequest, TaskOrder, Verdict,
 };
 use crate::api::wire::millis;
 use crate::api::wire::node::NodeView;
@@ -72,7 +72,8 @@ impl State {
         let is_new = known.is_none();
         let incarnation = match known {
             Some(node)
-                if node.registration.instance != registration.instance && node.status == NodeStatus::Online =>
+                if node.registration.instance != registration.instance
+                    && node.status == NodeStatus::Online =>
             {
                 return Err(RegisterError::NodeIdInUse);
             }
@@ -105,11 +106,13 @@ impl State {
                 task.attempt != held.attempt || task.holds_place_on() != Some(&beat.node_id)
             })
         });
-        let had_room = nodes.get(&beat.node_id).is_some_and(|entry| crate::control::fit::obstacle(entry).is_none());
+        let had_room =
+            nodes.get(&beat.node_id).is_some_and(|entry| crate::control::fit::obstacle(entry).is_none());
         let applied = if beat.epoch == self.settings.epoch { beat.revision } else { Revision(0) };
         let taken = Beat { capacity: beat.capacity, ready: beat.ready, applied, has_strangers };
         nodes.beat(&beat.node_id, taken, now);
-        let has_room = nodes.get(&beat.node_id).is_some_and(|entry| crate::control::fit::obstacle(entry).is_none());
+        let has_room =
+            nodes.get(&beat.node_id).is_some_and(|entry| crate::control::fit::obstacle(entry).is_none());
         let reply = self.desired_set(&nodes, &tasks, beat, was_offline);
         drop((nodes, tasks));
         if has_room && !had_room {
