@@ -1,0 +1,142 @@
+//! A cluster without processes: the master's collections, filled from text.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use podling::control::change::{Change, Creation, NewTask, apply};
+use podling::control::nodes::{Beat, Nodes};
+use podling::control::schedule;
+use podling::control::tasks::Tasks;
+use podling::model::id::{Incarnation, NodeId, Revision, TaskId};
+use podling::model::node::{Availability, NodeAddress, NodeStatus, Registration};
+use podling::model::resources::{CpuMillis, MemoryBytes};
+use podling::model::spec::{DEFAULT_STOP_GRACE, Labels, Network, Ports, PullPolicy, TaskSpec, Variables};
+use podling::model::task::{Placement, Step};
+use podling::model::time::{Mono, Now, WallTime};
+
+/// The master's nodes and tasks, and a clock that stands still unless it is moved.
+pub struct Cluster {
+    pub nodes: Nodes,
+    pub tasks: Tasks,
+    pub now: Now,
+    position: u64,
+}
+
+pub fn at(secs: u64) -> Now {
+    Now { mono: Mono::from_boot(Duration::from_secs(secs)), wall: WallTime::from_unix_millis(secs * 1000) }
+}
+
+pub fn spec() -> Arc<TaskSpec> {
+    Arc::new(TaskSpec {
+        image: "podling/busybox".parse().unwrap(),
+        command: vec!["true".to_owned()],
+        env: Variables::default(),
+        labels: Labels::default(),
+        ports: Ports::default(),
+        cpu: None,
+        memory: None,
+        network: Network::None,
+        pull: PullPolicy::Never,
+        user: None,
+        workdir: None,
+        pending_timeout: None,
+        stop_grace: DEFAULT_STOP_GRACE,
+    })
+}
+
+impl Cluster {
+    /// Nodes as `tests/scheduling.rs` describes them; their running tasks are made, and ran before.
+    pub fn of(text: &str) -> Self {
+        let (nodes, tasks) = (Nodes::default(), Tasks::new(Duration::from_secs(300)));
+        let mut cluster = Self { nodes, tasks, now: at(100), position: 0 };
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            cluster.add_node(line);
+        }
+        cluster
+    }
+
+    fn add_node(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        let name = words.next().unwrap();
+        let (running, capacity) = words.next().unwrap().split_once('/').unwrap();
+        let heard = words.next().unwrap().parse().unwrap();
+        let capacity = capacity.parse().unwrap();
+        self.register(name, capacity, at(heard));
+        for _ in 0..running.parse().unwrap() {
+            let task = self.submit(1).remove(0);
+            self.place(&task, name);
+        }
+        for word in words {
+            self.mark(name, word, capacity, at(heard));
+        }
+    }
+
+    fn mark(&mut self, name: &str, word: &str, capacity: u32, heard: Now) {
+        let node: NodeId = name.parse().unwrap();
+        match word {
+            "cordoned" => self.apply(Change::Availability { node, availability: Availability::Cordoned }),
+            "draining" => self.apply(Change::Availability { node, availability: Availability::Draining }),
+            "offline" => self.apply(Change::Status { node, status: NodeStatus::Offline }),
+            "unready" => {
+                let beat = Beat { capacity, ready: false, applied: Revision(0), has_strangers: false };
+                self.nodes.beat(&node, beat, heard).unwrap();
+            }
+            other => panic!("{other:?} is no word for a node"),
+        }
+    }
+
+    pub fn register(&mut self, name: &str, capacity: u32, heard: Now) {
+        let registration = Registration {
+            node_id: name.parse().unwrap(),
+            instance: "i0000000000000000000000000".parse().unwrap(),
+            start: "s0000000000000000000000000".parse().unwrap(),
+            address: NodeAddress { host: "127.0.0.1".to_owned(), port: 8081 },
+            capacity,
+            cpu: CpuMillis(4000),
+            memory: MemoryBytes(8 << 30),
+            labels: BTreeMap::new(),
+            engine: "hollow".to_owned(),
+            engine_id: name.to_owned(),
+            heartbeat: Duration::from_secs(10),
+        };
+        let held = std::mem::replace(&mut self.now, heard);
+        self.apply(Change::Registered { registration, incarnation: Incarnation(1) });
+        self.now = held;
+    }
+
+    /// New tasks, oldest first.
+    pub fn submit(&mut self, count: usize) -> Vec<TaskId> {
+        let made: Vec<TaskId> =
+            (0..count).map(|n| format!("{:013}{n:013}", self.position).parse().unwrap()).collect();
+        let new = |id: &TaskId| NewTask {
+            id: id.clone(),
+            name: "t".parse().unwrap(),
+            spec: spec(),
+            replica: false,
+        };
+        let tasks = made.iter().map(new).collect();
+        self.apply(Change::Created(Creation { at: self.now.wall, batch: None, tasks, key: None }));
+        made
+    }
+
+    pub fn place(&mut self, task: &TaskId, node: &str) {
+        let (node, revision) = (node.parse().unwrap(), Revision(self.position + 1));
+        let on = Placement { node, at: self.now.wall, revision };
+        self.apply(Change::Advanced { task: task.clone(), step: Step::Place(on) });
+    }
+
+    /// Plans and places as the scheduler does.
+    pub fn schedule(&mut self, most: usize) -> usize {
+        let plan = schedule::plan(&self.nodes, &self.tasks, most);
+        for (task, node) in &plan.placements {
+            self.place(task, node.as_str());
+        }
+        plan.placements.len()
+    }
+
+    pub fn apply(&mut self, change: Change) {
+        self.position += 1;
+        apply(&mut self.nodes, &mut self.tasks, &change, Revision(self.position), self.now).unwrap();
+    }
+}
