@@ -8,6 +8,8 @@
 //! Invariant: whatever an engine is asked to list, stop or remove carries our cluster's and our node's labels.
 //! Deliberately absent: restart policies (the Engine's own is always `no`), volumes, exec, prune.
 
+pub mod docker;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
