@@ -9,6 +9,7 @@
 //! Deliberately absent: restart policies (the Engine's own is always `no`), volumes, exec, prune.
 
 pub mod docker;
+pub mod hollow;
 
 use std::fmt;
 use std::sync::Arc;
