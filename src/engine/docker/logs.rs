@@ -5,6 +5,9 @@
 //! format). [`Log`] reads them off any source. A source that is silent for a while gives [`LogItem::Quiet`] and
 //! loses nothing: what was read of a frame waits for its rest.
 //!
+//! One repair: the Engine's log driver `local` (seen in 20.10) loses the line feed of a line that it had to cut
+//! into pieces, which would run two lines together. [`LongLines`] puts it back.
+//!
 //! Runs in the caller's thread; no thread of its own.
 
 use std::io::{ErrorKind, Read};
@@ -18,7 +21,10 @@ const OPERATION: &str = "logs";
 /// Length of a frame's header.
 const HEADER_BYTES: usize = 8;
 
-/// The Engine cuts lines into pieces of 16 KiB; a frame much longer than that is none.
+/// The Engine cuts lines into pieces of this length.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// A frame much longer than a piece is none.
 const LONGEST_FRAME_BYTES: usize = 8 << 20;
 
 /// How much is read at once.
@@ -40,6 +46,7 @@ pub(super) struct Log<R> {
     /// What was read and isn't taken out yet; frames before `taken` are.
     held: Vec<u8>,
     taken: usize,
+    long_lines: LongLines,
     /// Nothing comes any more: the log ended, or broke.
     over: bool,
 }
@@ -47,7 +54,7 @@ pub(super) struct Log<R> {
 impl<R: Read> Log<R> {
     /// Over a source of frames whose silence is an error of the kind `TimedOut`.
     pub(super) fn new(source: R, silence: Silence) -> Self {
-        Self { source, silence, held: Vec::new(), taken: 0, over: false }
+        Self { source, silence, held: Vec::new(), taken: 0, long_lines: LongLines::default(), over: false }
     }
 
     /// The next item; none at the end.
@@ -99,7 +106,9 @@ impl<R: Read> Log<R> {
         }
         let Some(payload) = rest.get(..length) else { return Ok(None) };
         self.taken += HEADER_BYTES + length;
-        record(kind, payload).map(Some)
+        let mut record = record(kind, payload)?;
+        self.long_lines.mend(&mut record);
+        Ok(Some(record))
     }
 }
 
@@ -113,6 +122,31 @@ impl<R: Read> Iterator for Log<R> {
         let item = self.advance().transpose();
         self.over = !matches!(item, Some(Ok(_)));
         item
+    }
+}
+
+/// Which of the two outputs is inside a line that was cut.
+///
+/// A piece of full length without a line feed has a rest, and the rest ends the line. A program whose last line
+/// is so long and ends without a line feed is given one: the Engine's answer doesn't tell the two apart.
+#[derive(Debug, Default)]
+struct LongLines {
+    stdout: bool,
+    stderr: bool,
+}
+
+impl LongLines {
+    fn mend(&mut self, record: &mut LogRecord) {
+        let is_inside = match record.stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let ends_line = record.bytes.ends_with(b"\n");
+        if record.bytes.len() == PIECE_BYTES && !ends_line {
+            *is_inside = true;
+        } else if std::mem::take(is_inside) && !ends_line {
+            record.bytes.push(b'\n');
+        }
     }
 }
 
@@ -156,7 +190,11 @@ mod tests {
             match self.0.pop_front() {
                 None => Ok(0),
                 Some(piece) if piece.is_empty() => Err(ErrorKind::TimedOut.into()),
-                Some(piece) => {
+                Some(mut piece) => {
+                    let rest = piece.split_off(piece.len().min(buffer.len()));
+                    if !rest.is_empty() {
+                        self.0.push_front(rest);
+                    }
                     buffer[..piece.len()].copy_from_slice(&piece);
                     Ok(piece.len())
                 }
@@ -205,6 +243,37 @@ mod tests {
         let after = Duration::from_secs(10);
         let refused = [Err(EngineError::TimedOut { operation: OPERATION, after })];
         assert_eq!(read(pieces, Silence::TimedOut(after)), refused, "and then the log is over");
+    }
+
+    #[test]
+    fn a_line_that_was_cut_gets_its_line_feed_back() {
+        let piece = vec![b'x'; PIECE_BYTES];
+        let full_line = [&piece[1..], b"\n"].concat();
+        let frames = [
+            frame(1, &piece),
+            frame(2, b"between"),
+            frame(1, &piece),
+            frame(1, b"rest"),
+            frame(1, &piece),
+            frame(1, b""),
+            frame(1, &full_line),
+            frame(1, b"end"),
+        ];
+        let items = read(frames, Silence::Quiet).into_iter().map(|item| match item {
+            Ok(LogItem::Record(record)) => record.bytes,
+            other => panic!("{other:?}"),
+        });
+        let expected: Vec<Vec<u8>> = vec![
+            piece.clone(),
+            b"between".to_vec(),
+            piece.clone(),
+            b"rest\n".to_vec(),
+            piece,
+            b"\n".to_vec(),
+            full_line,
+            b"end".to_vec(),
+        ];
+        assert!(items.eq(expected));
     }
 
     #[test]

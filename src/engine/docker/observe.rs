@@ -182,6 +182,8 @@ mod tests {
         let observed = serde_json::from_str::<Inspected>(text).unwrap().observed().unwrap();
         assert_eq!((observed.phase, observed.exit_code), (Phase::Created, 127));
         assert_eq!((observed.key, observed.started_at, observed.finished_at), (None, None, None));
+        let killed = text.replace("\"ExitCode\":127", "\"ExitCode\":137,\"OOMKilled\":true");
+        assert!(serde_json::from_str::<Inspected>(&killed).unwrap().observed().unwrap().oom_killed);
         let unknown = text.replace("created", "levitating");
         assert!(serde_json::from_str::<Inspected>(&unknown).unwrap().observed().is_err());
     }
