@@ -2,7 +2,7 @@
 //!
 //! [`HollowEngine`] keeps containers as entries of a map, and no threads: how a container ends follows from when
 //! it started and from what its environment said (`behaviour.rs`), so whoever looks computes it. `wait` sleeps
-//! until that moment, on a condition that `stop`, `kill` and `remove` signal.
+//! until that moment, on a condition that is signalled where one moves it.
 //!
 //! Each engine has one mutex, held for a few map operations; engines share nothing. It forgets everything when
 //! its process ends. Faults are put in by [`HollowEngine::set_down`] and by tasks' environments; what must never
@@ -163,10 +163,10 @@ impl World {
         self.containers.get_mut(id).ok_or_else(missing)
     }
 
-    fn forget(&mut self, id: &ContainerId) {
-        if let Some(container) = self.containers.remove(id) {
-            self.names.remove(&container.name);
-        }
+    fn forget(&mut self, id: &ContainerId) -> Option<Container> {
+        let container = self.containers.remove(id)?;
+        self.names.remove(&container.name);
+        Some(container)
     }
 
     fn tally(&mut self, name: &str, note: impl FnOnce(&mut Tally)) {
@@ -369,8 +369,14 @@ impl Engine for HollowEngine {
     }
 
     fn remove(&self, id: &ContainerId) -> Result<(), EngineError> {
-        self.shared.world("remove")?.forget(id);
-        self.shared.changed.notify_all();
+        let mut world = self.shared.world("remove")?;
+        let Some(container) = world.forget(id) else { return Ok(()) };
+        let is_awaited = container.phase(clock::mono()) == Phase::Running;
+        drop(world);
+        if is_awaited {
+            // Only then: it wakes every waiter of this engine, and most removals are of what has ended.
+            self.shared.changed.notify_all();
+        }
         Ok(())
     }
 
