@@ -197,3 +197,18 @@ fn a_container_removed_under_a_waiter_and_a_follower_lets_both_go() {
         follower.join().unwrap().unwrap();
     });
 }
+
+#[test]
+fn three_hundred_may_wait_at_once() {
+    let rig = Rig::docker();
+    let id = rig.run(runs());
+    std::thread::scope(|scope| {
+        let waiters: Vec<_> = (0..300).map(|_| scope.spawn(|| rig.engine.wait(&id, LONG))).collect();
+        assert!(!rig.engine.wait(&id, Duration::from_millis(500)).unwrap());
+        assert!(rig.engine.inspect(id.as_str()).is_ok(), "others are still served");
+        rig.engine.stop(&id, Duration::from_secs(5)).unwrap();
+        for waiter in waiters {
+            assert_eq!(waiter.join().unwrap(), Ok(true));
+        }
+    });
+}
