@@ -8,6 +8,9 @@
 //! Invariant: whatever an engine is asked to list, stop or remove carries our cluster's and our node's labels.
 //! Deliberately absent: restart policies (the Engine's own is always `no`), volumes, exec, prune.
 
+pub mod docker;
+pub mod hollow;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +62,8 @@ pub trait Engine: Send + Sync + 'static {
     /// [`EngineError::Failed`] with the Engine's words, for a command that can't be run or a port that is taken.
     fn start(&self, id: &ContainerId) -> Result<(), EngineError>;
 
-    /// Blocks until a started container ends: true; or until `at_most` has passed: false.
+    /// Blocks until a started container ends: true; or until `at_most` has passed: false. For started containers
+    /// alone: one that was never started doesn't run either, so it is true at once.
     ///
     /// # Errors
     /// The container is unknown, or the Engine went away.
@@ -71,8 +75,9 @@ pub trait Engine: Send + Sync + 'static {
     /// [`EngineError::NotFound`] where there is none.
     fn inspect(&self, id_or_name: &str) -> Result<Observed, EngineError>;
 
-    /// Sends TERM, then KILL after `grace`. Blocks until the container ended, `grace` and a little more at most.
-    /// Stopping one that ended already is success.
+    /// Sends TERM (or what the image names instead), then KILL after `grace`; KILL at once where that is zero.
+    /// Blocks until the container ended, `grace` and a little more at most. Stopping one that ended already, or
+    /// never started, is success.
     ///
     /// # Errors
     /// The container is unknown, or did not end.
@@ -90,7 +95,8 @@ pub trait Engine: Send + Sync + 'static {
     /// The Engine doesn't answer. An error never means "none".
     fn list(&self, owner: &Owner) -> Result<Vec<Listed>, EngineError>;
 
-    /// Reads what a container wrote, from its first record.
+    /// Reads what a container wrote, from the oldest record that is kept. Following one that doesn't run ends at
+    /// once. Dropping the records lets go of the log.
     ///
     /// # Errors
     /// The container is unknown, or the Engine doesn't answer.
@@ -328,7 +334,7 @@ impl fmt::Display for EngineError {
                 write!(f, "{operation}: the engine is out of reach: {why}")
             }
             Self::TimedOut { operation, after } => {
-                write!(f, "{operation}: the engine gave no answer within {} s", after.as_secs())
+                write!(f, "{operation}: the engine gave no answer within {after:?}")
             }
             Self::NotFound { subject } => write!(f, "no such container: {subject}"),
             Self::NameTaken { name } => write!(f, "the container name {name} is taken"),
