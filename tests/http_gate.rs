@@ -1,5 +1,8 @@
 //! The gate as honest clients see it: keep-alive, pipelining, bodies, streams, limits of time, stopping.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
+
+#[expect(dead_code, reason = "the other test crates use the rest of it")]
 mod support;
 
 use std::sync::atomic::Ordering;

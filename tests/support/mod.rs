@@ -22,7 +22,8 @@ pub(crate) struct Server {
     /// Producers of streams that have ended.
     pub(crate) ended: Arc<AtomicUsize>,
     _supervisor: Supervisor,
-    _folder: TempDir,
+    /// Holds the inner socket.
+    pub(crate) folder: TempDir,
 }
 
 impl Server {
@@ -40,7 +41,7 @@ impl Server {
         let service = move |request: Request, responder: Responder| answer(request, responder, &counter);
         let mut supervisor = Supervisor::default();
         let address = http::serve(settings, Arc::new(service), &mut supervisor).unwrap();
-        Self { address, ended, _supervisor: supervisor, _folder: folder }
+        Self { address, ended, _supervisor: supervisor, folder }
     }
 
     pub(crate) fn connect(&self) -> Client {

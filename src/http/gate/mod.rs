@@ -170,8 +170,18 @@ impl Gate {
         while !self.has_stopped() {
             self.wait(&mut events);
             self.now = clock::mono();
+            let mut newcomers = false;
             for event in events.drain(..) {
-                self.dispatch(Token(event.data.u64()), event.flags);
+                let token = Token(event.data.u64());
+                if token == Token::LISTENER {
+                    newcomers = true;
+                } else {
+                    self.dispatch(token, event.flags);
+                }
+            }
+            // Last, so that whoever has a whole head by now isn't closed for a newcomer.
+            if newcomers {
+                self.accept();
             }
             for token in std::mem::take(&mut self.again) {
                 self.drive(token);
@@ -199,9 +209,6 @@ impl Gate {
     }
 
     fn dispatch(&mut self, token: Token, flags: EventFlags) {
-        if token == Token::LISTENER {
-            return self.accept();
-        }
         if let Some(client) = self.clients.get_mut(&token) {
             client.wire.note(flags);
         } else if let Some(upstream) = self.upstreams.get_mut(&token) {
