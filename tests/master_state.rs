@@ -1,6 +1,7 @@
 //! The state manager without threads, sockets or disks: what each operation answers, and what it leaves behind.
 
-mod support;
+#[path = "support/cluster.rs"]
+mod cluster;
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use podling::model::task::{Reason, TaskStatus};
 use podling::model::time::Now;
 use podling::store::memory::MemoryStore;
 use podling::store::{Store, StoreError};
-use support::cluster::{at, spec};
+use cluster::{at, spec};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const EPOCH: Epoch = Epoch(7);

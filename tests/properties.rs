@@ -1,6 +1,7 @@
 //! Placement and the collections under random histories: what must hold whatever happens, in whatever order.
 
-mod support;
+#[path = "support/cluster.rs"]
+mod cluster;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use podling::model::id::NodeId;
 use podling::model::node::{Availability, NodeStatus};
 use podling::model::task::{Ending, Step, TaskStatus};
 use proptest::prelude::*;
-use support::cluster::{Cluster, at};
+use cluster::{Cluster, at};
 
 /// Something that happens to a cluster of nodes `n0` … `n4`.
 #[derive(Clone, Debug)]

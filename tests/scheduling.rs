@@ -3,10 +3,11 @@
 //! A node is a line `NAME RUNNING/CAPACITY HEARD [WORD…]`, where HEARD is the second at which it was last heard and
 //! the words are what an operator or a fault did to it: `cordoned`, `draining`, `offline`, `unready`.
 
-mod support;
+#[path = "support/cluster.rs"]
+mod cluster;
 
 use podling::control::schedule;
-use support::cluster::Cluster;
+use cluster::Cluster;
 
 /// Plans `tasks` new tasks on a cluster and compares the plan, one task a line, why the next is stuck at the end.
 #[track_caller]

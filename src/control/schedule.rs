@@ -25,11 +25,14 @@ pub struct Plan {
 }
 
 /// Makes a plan for the oldest waiting tasks, `most` of them at most.
+///
+/// A task that nodes have refused goes to another one, where there is one that fits; else it tries again.
 pub fn plan(nodes: &Nodes, tasks: &Tasks, most: usize) -> Plan {
     let mut places = Places { untouched: nodes.placeable().peekable(), touched: BTreeSet::new() };
     let mut plan = Plan::default();
     for task in tasks.pending().take(most) {
-        let Some(node) = places.take_best() else {
+        let avoid = tasks.get(task).map_or(&[][..], |task| task.refused_by.as_slice());
+        let Some(node) = places.take_best(avoid) else {
             plan.stuck = Some(fit::explain(nodes));
             break;
         };
@@ -45,14 +48,29 @@ struct Places<'a, I: Iterator<Item = &'a Rank>> {
 }
 
 impl<'a, I: Iterator<Item = &'a Rank>> Places<'a, I> {
-    fn take_best(&mut self) -> Option<NodeId> {
+    /// Takes a place on the best node that isn't to be avoided, or else on the best one.
+    fn take_best(&mut self, avoid: &[NodeId]) -> Option<NodeId> {
+        let mut avoided = Vec::new();
+        let best = loop {
+            match self.next() {
+                Some(rank) if avoid.contains(rank.node()) => avoided.push(rank),
+                best => break best,
+            }
+        };
+        let mut avoided = avoided.into_iter();
+        let best = best.or_else(|| avoided.next())?;
+        self.touched.extend(avoided);
+        let node = best.node().clone();
+        self.touched.extend(best.with_one_more());
+        Some(node)
+    }
+
+    /// Takes out the rank that is best now.
+    fn next(&mut self) -> Option<Rank> {
         let touched_is_better = match (self.touched.first(), self.untouched.peek()) {
             (Some(touched), Some(untouched)) => touched < *untouched,
             (touched, _) => touched.is_some(),
         };
-        let best = if touched_is_better { self.touched.pop_first()? } else { self.untouched.next()?.clone() };
-        let node = best.node().clone();
-        self.touched.extend(best.with_one_more());
-        Some(node)
+        if touched_is_better { self.touched.pop_first() } else { self.untouched.next().cloned() }
     }
 }

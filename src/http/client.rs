@@ -318,7 +318,7 @@ fn problem_of(status: u16, headers: &http::HeaderMap, body: &[u8]) -> Problem {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let mut problem = Problem::from_reply(status, body);
     problem.retry_after_secs = text("retry-after").and_then(|seconds| seconds.parse().ok());
-    problem.allow = text("allow").map(str::to_owned);
+    problem.allow = text("allow").map(Box::from);
     problem
 }
 

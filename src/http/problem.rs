@@ -28,9 +28,9 @@ pub struct Problem {
     /// Members beside the standard ones, such as `fields`.
     pub extra: Map<String, Value>,
     /// `Retry-After`, in seconds.
-    pub retry_after_secs: Option<u32>,
+    pub retry_after_secs: Option<u16>,
     /// `Allow`: the methods that a resource knows.
-    pub allow: Option<String>,
+    pub allow: Option<Box<str>>,
 }
 
 impl Problem {
@@ -61,7 +61,7 @@ impl Problem {
 
     /// Says when to try again.
     #[must_use]
-    pub fn retry_after(mut self, seconds: u32) -> Self {
+    pub fn retry_after(mut self, seconds: u16) -> Self {
         self.retry_after_secs = Some(seconds);
         self
     }
@@ -91,7 +91,7 @@ impl Problem {
         let allow = allow.into();
         let detail = format!("{method} is not among the methods of this resource: {allow}");
         let mut problem = Self::new(405, "method_not_allowed", "Method not allowed", detail);
-        problem.allow = Some(allow);
+        problem.allow = Some(allow.into());
         problem
     }
 
@@ -157,7 +157,7 @@ impl Problem {
             headers.push(("Retry-After", seconds.to_string()));
         }
         if let Some(allow) = &self.allow {
-            headers.push(("Allow", allow.clone()));
+            headers.push(("Allow", allow.to_string()));
         }
         if self.status == 401 {
             headers.push(("WWW-Authenticate", "Bearer".to_owned()));

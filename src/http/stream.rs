@@ -197,7 +197,8 @@ impl StreamWriter {
     /// Ends the body as HTTP wants it. A writer that is dropped instead leaves the client with a cut-off body,
     /// which is how it learns that something went wrong.
     pub(crate) fn finish(mut self) -> io::Result<()> {
-        self.send_chunk()?;
+        // Whoever noticed that the server stops ended in good order; that has to be seen as such.
+        self.write_chunk()?;
         let mut end = b"0\r\n".to_vec();
         if let Some((name, Some(value))) = &self.trailer {
             end.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
@@ -211,6 +212,10 @@ impl StreamWriter {
         if self.place.gone.requested() {
             return Err(io::Error::new(ErrorKind::BrokenPipe, "the stream's client is gone"));
         }
+        self.write_chunk()
+    }
+
+    fn write_chunk(&mut self) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
         }

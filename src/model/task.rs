@@ -20,7 +20,7 @@ use crate::model::spec::TaskSpec;
 use crate::model::time::WallTime;
 
 /// How often nodes may refuse a task's attempts before it fails.
-pub const MAX_REFUSALS: u8 = 5;
+pub const MAX_REFUSALS: usize = 5;
 
 /// What a user asked to run, and how far it has come.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ pub struct Task {
     pub created_at: WallTime,
     /// The try that counts now.
     pub attempt: Attempt,
-    /// How many attempts nodes refused.
-    pub refusals: u8,
+    /// The nodes that refused an attempt at it, in order; the same one may stand there again.
+    pub refused_by: Vec<NodeId>,
     /// A user's wish that it end.
     pub stop: Option<StopIntent>,
     /// Where in its life it is.
@@ -314,7 +314,7 @@ impl Task {
         created_at: WallTime,
     ) -> Self {
         let state = TaskState::Pending { since: created_at, detail: None };
-        Self { id, name, spec, batch, created_at, attempt: Attempt::FIRST, refusals: 0, stop: None, state }
+        Self { id, name, spec, batch, created_at, attempt: Attempt::FIRST, refused_by: Vec::new(), stop: None, state }
     }
 
     /// The word for where it is.

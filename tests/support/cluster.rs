@@ -1,5 +1,7 @@
 //! A cluster without processes: the master's collections, filled from text.
 
+#![allow(dead_code, reason = "no single test uses all of it")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +18,18 @@ use podling::model::task::{Placement, Step};
 use podling::model::time::{Mono, Now, WallTime};
 
 /// The master's nodes and tasks, and a clock that stands still unless it is moved.
-pub struct Cluster {
-    pub nodes: Nodes,
-    pub tasks: Tasks,
-    pub now: Now,
+pub(crate) struct Cluster {
+    pub(crate) nodes: Nodes,
+    pub(crate) tasks: Tasks,
+    pub(crate) now: Now,
     position: u64,
 }
 
-pub fn at(secs: u64) -> Now {
+pub(crate) fn at(secs: u64) -> Now {
     Now { mono: Mono::from_boot(Duration::from_secs(secs)), wall: WallTime::from_unix_millis(secs * 1000) }
 }
 
-pub fn spec() -> Arc<TaskSpec> {
+pub(crate) fn spec() -> Arc<TaskSpec> {
     Arc::new(TaskSpec {
         image: "podling/busybox".parse().unwrap(),
         command: vec!["true".to_owned()],
@@ -47,7 +49,7 @@ pub fn spec() -> Arc<TaskSpec> {
 
 impl Cluster {
     /// Nodes as `tests/scheduling.rs` describes them; their running tasks are made, and ran before.
-    pub fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let (nodes, tasks) = (Nodes::default(), Tasks::new(Duration::from_secs(300)));
         let mut cluster = Self { nodes, tasks, now: at(100), position: 0 };
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
@@ -86,7 +88,7 @@ impl Cluster {
         }
     }
 
-    pub fn register(&mut self, name: &str, capacity: u32, heard: Now) {
+    pub(crate) fn register(&mut self, name: &str, capacity: u32, heard: Now) {
         let registration = Registration {
             node_id: name.parse().unwrap(),
             instance: "i0000000000000000000000000".parse().unwrap(),
@@ -106,7 +108,7 @@ impl Cluster {
     }
 
     /// New tasks, oldest first.
-    pub fn submit(&mut self, count: usize) -> Vec<TaskId> {
+    pub(crate) fn submit(&mut self, count: usize) -> Vec<TaskId> {
         let made: Vec<TaskId> =
             (0..count).map(|n| format!("{:013}{n:013}", self.position).parse().unwrap()).collect();
         let new = |id: &TaskId| NewTask {
@@ -120,14 +122,14 @@ impl Cluster {
         made
     }
 
-    pub fn place(&mut self, task: &TaskId, node: &str) {
+    pub(crate) fn place(&mut self, task: &TaskId, node: &str) {
         let (node, revision) = (node.parse().unwrap(), Revision(self.position + 1));
         let on = Placement { node, at: self.now.wall, revision };
         self.apply(Change::Advanced { task: task.clone(), step: Step::Place(on) });
     }
 
     /// Plans and places as the scheduler does.
-    pub fn schedule(&mut self, most: usize) -> usize {
+    pub(crate) fn schedule(&mut self, most: usize) -> usize {
         let plan = schedule::plan(&self.nodes, &self.tasks, most);
         for (task, node) in &plan.placements {
             self.place(task, node.as_str());
@@ -135,7 +137,7 @@ impl Cluster {
         plan.placements.len()
     }
 
-    pub fn apply(&mut self, change: Change) {
+    pub(crate) fn apply(&mut self, change: Change) {
         self.position += 1;
         apply(&mut self.nodes, &mut self.tasks, &change, Revision(self.position), self.now).unwrap();
     }

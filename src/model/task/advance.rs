@@ -119,10 +119,10 @@ impl Task {
         let on = on.clone();
         if self.stop.is_some() {
             self.finish(Outcome::Stopped, Some(on), at, None);
-        } else if self.refusals >= MAX_REFUSALS {
+        } else if self.refused_by.len() >= MAX_REFUSALS {
             self.finish(Outcome::Failed(Reason::Engine), Some(on), at, Some(why));
         } else {
-            self.refusals += 1;
+            self.refused_by.push(on.node.clone());
             self.attempt = self.attempt.next();
             let detail = Some(format!("{} refused attempt {}: {why}", on.node, self.attempt.0 - 1));
             self.state = TaskState::Pending { since: at, detail };

@@ -148,7 +148,7 @@ fn the_shorter_grace_wins() {
 #[test]
 fn refusals_make_new_attempts_until_there_were_too_many() {
     let mut task = pending();
-    for round in 1..=u32::from(MAX_REFUSALS) {
+    for round in 1..=u32::try_from(MAX_REFUSALS).unwrap() {
         assert_eq!(task.attempt, Attempt(round));
         task.advance(place()).unwrap();
         task.advance(refuse()).unwrap();
