@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+# The Docker Engine, over its HTTP API with curl: the same way Podling's worker speaks to it, so no docker client is
+# needed. DOCKER_HOST is honoured. Sourced after common.sh.
+
+# One call: engine_api GET /version; engine_api POST /containers/create --json …. Fails on a status of 400 or more,
+# and prints the Engine's answer in any case.
+engine_api() {
+  local method=$1 path=$2 host=${DOCKER_HOST:-unix:///var/run/docker.sock}
+  shift 2
+  local call=(curl --silent --show-error --fail-with-body --max-time "${ENGINE_TIMEOUT:-60}" --request "$method")
+  case $host in
+    unix://*) "${call[@]}" --unix-socket "${host#unix://}" "http://engine$path" "$@" ;;
+    tcp://*) "${call[@]}" "http://${host#tcp://}$path" "$@" ;;
+    *) die "DOCKER_HOST=$host: only unix:// and tcp:// are understood" ;;
+  esac
+}
+
+engine_answers() { ENGINE_TIMEOUT=5 engine_api GET /_ping >/dev/null 2>&1; }
+
+# "Docker Engine 20.10.24 at unix:///var/run/docker.sock"
+engine_name() {
+  local version
+  version=$(engine_api GET /version | sed 's/.*"Version":"\([^"]*\)","ApiVersion.*/\1/')
+  printf 'Docker Engine %s at %s\n' "$version" "${DOCKER_HOST:-unix:///var/run/docker.sock}"
+}
+
+need_engine() {
+  need curl:curl
+  engine_answers || die "no Docker Engine answers at ${DOCKER_HOST:-/var/run/docker.sock}; scripts/engine up installs and starts one"
+}
+
+# The Engine answers a push and an import with 200 before the work is done, and says in the stream that it failed.
+# Reads such a stream; shows the error and fails if there was one.
+engine_progress() {
+  local answer
+  answer=$(cat)
+  [[ $answer != *'"error'* ]] && return
+  say "the Engine says: $answer"
+  return 1
+}
