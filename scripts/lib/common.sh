@@ -8,7 +8,7 @@
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 # Where the local cluster and the test registry keep what they write. In .gitignore.
-state_dir() { printf '%s\n' "${PODLING_CLUSTER_DIR:-$repo/.cluster}"; }
+state_dir() { realpath --canonicalize-missing "${PODLING_CLUSTER_DIR:-$repo/.cluster}"; }
 
 say() { printf '%s\n' "$*" >&2; }
 heading() { printf '\n== %s\n' "$*" >&2; }
@@ -30,7 +30,7 @@ option_value() {
   printf '%s\n' "$2"
 }
 
-is_number() { [[ $1 =~ ^[0-9]{1,5}$ ]]; }
+is_number() { [[ $1 =~ ^(0|[1-9][0-9]{0,4})$ ]]; }
 
 # ---------------------------------------------------------------------------------------------- root and packages
 

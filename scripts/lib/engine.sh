@@ -29,6 +29,15 @@ need_engine() {
   engine_answers || die "no Docker Engine answers at ${DOCKER_HOST:-/var/run/docker.sock}; scripts/engine up installs and starts one"
 }
 
+# Who joined the group docker just now is in it from the next login on; sg brings it forward. Runs the script that asks
+# once more under sg, where that is what is missing: enter_docker_group "$0" "$@".
+enter_docker_group() {
+  ! engine_answers || return 0
+  [[ " $(id -nG "$(id -un)") " == *' docker '* && " $(id -nG) " != *' docker '* ]] || return 0
+  say "going on as a member of the group docker"
+  exec sg docker -c "bash $(printf '%q ' "$@")"
+}
+
 # The Engine answers a push and an import with 200 before the work is done, and says in the stream that it failed.
 # Reads such a stream; shows the error and fails if there was one.
 engine_progress() {
