@@ -15,5 +15,8 @@
 //!
 //! `docs/ARCHITECTURE.md` tells the life of one task through these files.
 
+pub mod api;
+pub mod control;
+pub mod engine;
 pub mod model;
 pub mod runtime;

@@ -4,5 +4,8 @@
 //! Text becomes one of these types by parsing, once, at the edge; after that it is right by construction.
 
 pub mod id;
+pub mod node;
 pub mod resources;
+pub mod spec;
+pub mod task;
 pub mod time;

@@ -1,0 +1,232 @@
+//! Every method and path that the servers answer, as tables.
+//!
+//! A table names each route by a value of an enum, and a handler matches on that enum: a route that nobody handles
+//! doesn't compile. Paths for clients are made here too, so that a path is spelled in one file only.
+
+use std::fmt::Write as _;
+
+/// One row: a method, a pattern whose `:words` stand for one segment, and what it leads to.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<R> {
+    /// `GET`, `POST` or `DELETE`. `HEAD` is answered wherever `GET` is.
+    pub method: &'static str,
+    /// `/api/v1/tasks/:id`.
+    pub pattern: &'static str,
+    /// Its name.
+    pub to: R,
+}
+
+/// What a method and a path lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<R> {
+    /// A route, with the segments that its pattern's words stand for.
+    Route(R, Vec<String>),
+    /// The path is known, but not with this method. Holds those that it takes.
+    OtherMethods(Vec<&'static str>),
+    /// Nobody lives there.
+    Nothing,
+}
+
+/// The master's routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MasterRoute {
+    /// Create one task, or a batch.
+    CreateTasks,
+    /// List tasks.
+    ListTasks,
+    /// One task.
+    GetTask,
+    /// Ask for a task's end.
+    StopTask,
+    /// Forget a task that ended.
+    DeleteTask,
+    /// A task's log.
+    TaskLogs,
+    /// Register a node.
+    Register,
+    /// List nodes.
+    ListNodes,
+    /// One node.
+    GetNode,
+    /// Cordon, drain or reopen a node.
+    SetAvailability,
+    /// Forget an offline node.
+    DeleteNode,
+    /// A node's beat.
+    Heartbeat,
+    /// A node's reports.
+    Reports,
+    /// Where a worker serves a task's log directly.
+    LogsTicket,
+    /// Is the process alive?
+    Healthz,
+    /// Can it serve?
+    Readyz,
+}
+
+/// The master's table.
+pub const MASTER: &[Route<MasterRoute>] = &[
+    Route { method: "POST", pattern: "/api/v1/tasks", to: MasterRoute::CreateTasks },
+    Route { method: "GET", pattern: "/api/v1/tasks", to: MasterRoute::ListTasks },
+    Route { method: "GET", pattern: "/api/v1/tasks/:id", to: MasterRoute::GetTask },
+    Route { method: "POST", pattern: "/api/v1/tasks/:id/stop", to: MasterRoute::StopTask },
+    Route { method: "DELETE", pattern: "/api/v1/tasks/:id", to: MasterRoute::DeleteTask },
+    Route { method: "GET", pattern: "/api/v1/tasks/:id/logs", to: MasterRoute::TaskLogs },
+    Route { method: "POST", pattern: "/api/v1/tasks/:id/logs-ticket", to: MasterRoute::LogsTicket },
+    Route { method: "POST", pattern: "/api/v1/nodes", to: MasterRoute::Register },
+    Route { method: "GET", pattern: "/api/v1/nodes", to: MasterRoute::ListNodes },
+    Route { method: "GET", pattern: "/api/v1/nodes/:id", to: MasterRoute::GetNode },
+    Route { method: "POST", pattern: "/api/v1/nodes/:id/availability", to: MasterRoute::SetAvailability },
+    Route { method: "DELETE", pattern: "/api/v1/nodes/:id", to: MasterRoute::DeleteNode },
+    Route { method: "POST", pattern: "/api/v1/heartbeat", to: MasterRoute::Heartbeat },
+    Route { method: "POST", pattern: "/api/v1/nodes/:id/reports", to: MasterRoute::Reports },
+    Route { method: "GET", pattern: "/healthz", to: MasterRoute::Healthz },
+    Route { method: "GET", pattern: "/readyz", to: MasterRoute::Readyz },
+];
+
+/// The worker's routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WorkerRoute {
+    /// Take assignments.
+    Assign,
+    /// What it runs.
+    ListTasks,
+    /// One of them.
+    GetTask,
+    /// A task's log.
+    TaskLogs,
+    /// Stop a task now.
+    StopTask,
+    /// Is the process alive?
+    Healthz,
+    /// Can it serve?
+    Readyz,
+}
+
+/// The worker's table.
+pub const WORKER: &[Route<WorkerRoute>] = &[
+    Route { method: "POST", pattern: "/api/v1/tasks", to: WorkerRoute::Assign },
+    Route { method: "GET", pattern: "/api/v1/tasks", to: WorkerRoute::ListTasks },
+    Route { method: "GET", pattern: "/api/v1/tasks/:id", to: WorkerRoute::GetTask },
+    Route { method: "GET", pattern: "/api/v1/tasks/:id/logs", to: WorkerRoute::TaskLogs },
+    Route { method: "POST", pattern: "/api/v1/tasks/:id/stop", to: WorkerRoute::StopTask },
+    Route { method: "GET", pattern: "/healthz", to: WorkerRoute::Healthz },
+    Route { method: "GET", pattern: "/readyz", to: WorkerRoute::Readyz },
+];
+
+/// Looks a request up in a table. `segments` are the path's, percent-decoded.
+///
+/// ```
+/// use podling::api::routes::{Found, MASTER, MasterRoute, find};
+///
+/// let path = |text: &str| text.split('/').skip(1).map(str::to_owned).collect::<Vec<_>>();
+/// let found = find(MASTER, "GET", &path("/api/v1/tasks/web"));
+/// assert_eq!(found, Found::Route(MasterRoute::GetTask, vec!["web".to_owned()]));
+/// assert_eq!(find(MASTER, "PUT", &path("/readyz")), Found::OtherMethods(vec!["GET", "HEAD"]));
+/// assert_eq!(find(MASTER, "GET", &path("/nowhere")), Found::Nothing);
+/// ```
+pub fn find<R: Copy>(table: &[Route<R>], method: &str, segments: &[String]) -> Found<R> {
+    let method = if method == "HEAD" { "GET" } else { method };
+    let mut others = Vec::new();
+    for route in table {
+        let Some(words) = matches(route.pattern, segments) else { continue };
+        if route.method == method {
+            return Found::Route(route.to, words);
+        }
+        others.push(route.method);
+        if route.method == "GET" {
+            others.push("HEAD");
+        }
+    }
+    if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others) }
+}
+
+fn matches(pattern: &str, segments: &[String]) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut rest = segments.iter();
+    for part in pattern.split('/').skip(1) {
+        let segment = rest.next()?;
+        if part.starts_with(':') {
+            words.push(segment.clone());
+        } else if part != segment {
+            return None;
+        }
+    }
+    if rest.next().is_none() { Some(words) } else { None }
+}
+
+/// The collection of tasks.
+pub const TASKS: &str = "/api/v1/tasks";
+/// The collection of nodes.
+pub const NODES: &str = "/api/v1/nodes";
+/// Where beats go.
+pub const HEARTBEAT: &str = "/api/v1/heartbeat";
+
+/// One task, by whatever names it.
+pub fn task(reference: &str) -> String {
+    format!("{TASKS}/{}", escape(reference))
+}
+
+/// A task's log.
+pub fn task_logs(reference: &str) -> String {
+    format!("{TASKS}/{}/logs", escape(reference))
+}
+
+/// A ticket for a task's log.
+pub fn logs_ticket(reference: &str) -> String {
+    format!("{TASKS}/{}/logs-ticket", escape(reference))
+}
+
+/// Where a task's end is asked for.
+pub fn task_stop(reference: &str) -> String {
+    format!("{TASKS}/{}/stop", escape(reference))
+}
+
+/// One node.
+pub fn node(id: &str) -> String {
+    format!("{NODES}/{}", escape(id))
+}
+
+/// Where a node's reports go.
+pub fn node_reports(id: &str) -> String {
+    format!("{NODES}/{}/reports", escape(id))
+}
+
+/// Where a node's availability is set.
+pub fn node_availability(id: &str) -> String {
+    format!("{NODES}/{}/availability", escape(id))
+}
+
+/// Percent-encodes whatever isn't unreserved in RFC 3986: a segment or a query's value.
+pub fn escape(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String can't fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_can_not_leave_its_segment() {
+        assert_eq!(task("../nodes/a b?x=1"), "/api/v1/tasks/..%2Fnodes%2Fa%20b%3Fx%3D1");
+    }
+
+    #[test]
+    fn no_two_rows_are_alike() {
+        let mut rows: Vec<String> =
+            MASTER.iter().map(|row| format!("{} {}", row.method, row.pattern)).collect();
+        rows.extend(WORKER.iter().map(|row| format!("worker {} {}", row.method, row.pattern)));
+        let count = rows.len();
+        rows.sort();
+        rows.dedup();
+        assert_eq!(rows.len(), count);
+    }
+}

@@ -1,0 +1,208 @@
+//! The records that the state is made of: everything that is ever remembered is the fold of these.
+//!
+//! A [`Change`] is decided under the state's locks, applied to memory by [`apply`], and journaled; reading a journal
+//! back applies the same changes in the same order. So [`apply`] takes everything that it needs from the change, and
+//! a change that doesn't fit (which can't be, where the journal is whole) is an error, not a guess.
+
+use std::sync::Arc;
+
+use crate::control::nodes::Nodes;
+use crate::control::tasks::Tasks;
+use crate::model::id::{BatchId, Incarnation, NodeId, Revision, TaskId, TaskName};
+use crate::model::node::{Availability, Node, NodeStatus, Registration};
+use crate::model::spec::TaskSpec;
+use crate::model::task::{BatchMember, Refused, Step, Task};
+use crate::model::time::{Now, WallTime};
+
+/// Something that happened, and is to be remembered.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// One task, or a batch of them, was accepted.
+    Created(Creation),
+    /// A task moved on.
+    Advanced {
+        /// Which one.
+        task: TaskId,
+        /// How.
+        step: Step,
+    },
+    /// A task that had ended was forgotten.
+    Forgotten {
+        /// Which one.
+        task: TaskId,
+    },
+    /// A node registered, for the first time or again.
+    Registered {
+        /// What it said of itself.
+        registration: Registration,
+        /// The start of its worker, as granted.
+        incarnation: Incarnation,
+    },
+    /// An operator opened or closed a node.
+    Availability {
+        /// Which one.
+        node: NodeId,
+        /// To what.
+        availability: Availability,
+    },
+    /// A node fell silent, or was heard again.
+    Status {
+        /// Which one.
+        node: NodeId,
+        /// To what.
+        status: NodeStatus,
+    },
+    /// An operator removed a node.
+    NodeForgotten {
+        /// Which one.
+        node: NodeId,
+    },
+}
+
+/// Tasks that were accepted together.
+#[derive(Clone, Debug)]
+pub struct Creation {
+    /// When.
+    pub at: WallTime,
+    /// The batch, where it is one.
+    pub batch: Option<BatchId>,
+    /// The tasks, in order.
+    pub tasks: Vec<NewTask>,
+    /// The key under which a retry finds them, with what it is compared by.
+    pub key: Option<KeyUse>,
+}
+
+/// One new task.
+#[derive(Clone, Debug)]
+pub struct NewTask {
+    /// Its id.
+    pub id: TaskId,
+    /// Its name.
+    pub name: TaskName,
+    /// How its container is made.
+    pub spec: Arc<TaskSpec>,
+    /// Whether it is one of `count` equals.
+    pub replica: bool,
+}
+
+/// A use of an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The key, with whose it is.
+    pub key: String,
+    /// SHA-256 of the request's body.
+    pub body_hash: [u8; 32],
+}
+
+impl Creation {
+    /// The tasks as they are before anything happened to them.
+    pub fn new_tasks(&self) -> impl Iterator<Item = Task> + '_ {
+        self.tasks.iter().zip(0_u32..).map(|(new, index)| {
+            let member = self.batch.clone().map(|id| BatchMember { id, index, replica: new.replica });
+            Task::new(new.id.clone(), new.name.clone(), Arc::clone(&new.spec), member, self.at)
+        })
+    }
+}
+
+/// Why a change could not be applied. In a journal that is whole this never happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// No such task.
+    NoTask(TaskId),
+    /// No such node.
+    NoNode(NodeId),
+    /// The task doesn't take that step.
+    Step(TaskId, Refused),
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoTask(id) => write!(f, "task {id} is unknown"),
+            Self::NoNode(id) => write!(f, "node {id} is unknown"),
+            Self::Step(id, refused) => write!(f, "task {id} can't take the step ({refused:?})"),
+        }
+    }
+}
+
+impl std::error::Error for Misfit {}
+
+/// Applies one change to the state: the only way that tasks and nodes are changed.
+///
+/// # Errors
+/// The change doesn't fit what is there; nothing was changed then.
+pub fn apply(
+    nodes: &mut Nodes,
+    tasks: &mut Tasks,
+    change: &Change,
+    at: Revision,
+    now: Now,
+) -> Result<(), Misfit> {
+    match change {
+        Change::Created(creation) => {
+            for task in creation.new_tasks() {
+                tasks.insert(task, at, now.mono);
+            }
+            if let Some(key) = &creation.key {
+                tasks.keys_mut().remember(key, creation, at);
+            }
+        }
+        Change::Advanced { task, step } => advance(nodes, tasks, task, step.clone(), at, now)?,
+        Change::Forgotten { task } => {
+            let gone = tasks.remove(task).ok_or_else(|| Misfit::NoTask(task.clone()))?;
+            if let Some(on) = gone.placement() {
+                nodes.forget_log(&on.node, task, at);
+            }
+        }
+        Change::Registered { registration, incarnation } => {
+            let availability = nodes.get(&registration.node_id).map(|entry| entry.node().availability);
+            nodes.register(
+                Node {
+                    registration: registration.clone(),
+                    incarnation: *incarnation,
+                    availability: availability.unwrap_or_default(),
+                    status: NodeStatus::Online,
+                },
+                now,
+            );
+        }
+        Change::Availability { node, availability } => {
+            let set = nodes.set_availability(node, *availability);
+            set.ok_or_else(|| Misfit::NoNode(node.clone()))?;
+        }
+        Change::Status { node, status } => {
+            nodes.set_status(node, *status).ok_or_else(|| Misfit::NoNode(node.clone()))?;
+        }
+        Change::NodeForgotten { node } => {
+            nodes.remove(node).ok_or_else(|| Misfit::NoNode(node.clone()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves a task on, and keeps the count of what its node's places hold.
+fn advance(
+    nodes: &mut Nodes,
+    tasks: &mut Tasks,
+    id: &TaskId,
+    step: Step,
+    at: Revision,
+    now: Now,
+) -> Result<(), Misfit> {
+    let held = tasks.get(id).and_then(|task| task.holds_place_on().cloned());
+    let task = match tasks.advance(id, step, at, now.mono) {
+        None => return Err(Misfit::NoTask(id.clone())),
+        Some(Err(refused)) => return Err(Misfit::Step(id.clone(), refused)),
+        Some(Ok(task)) => task,
+    };
+    let holds = task.holds_place_on();
+    if held.as_ref() != holds {
+        if let Some(node) = &held {
+            nodes.release(node, &task.spec);
+        }
+        if let Some(node) = holds {
+            nodes.reserve(node, &task.spec);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The decisions: values and a `now` in, values out.
+//!
+//! Nothing in here knows a thread, a lock, a socket, a file, a clock or a source of randomness, so that a test can
+//! run any of it a million times, and the simulation can run all of it in one thread. What acts is in
+//! [`crate::master`] and [`crate::worker`]; it decides nothing.
+
+pub mod change;
+pub mod fit;
+pub mod nodes;
+pub mod schedule;
+pub mod tasks;

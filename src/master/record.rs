@@ -1,0 +1,115 @@
+//! Changes as bytes: what the journal writes and reads back.
+//!
+//! JSON, one tagged object per change, so that a journal can be read by eye. A spec goes in as the wire writes it
+//! and comes back through the same checks. Tasks of a batch that share a spec share it here too.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::wire::spec::SpecWire;
+use crate::control::change::{Change, Creation, KeyUse, NewTask};
+use crate::model::id::{BatchId, Incarnation, NodeId, TaskId, TaskName};
+use crate::model::node::{Availability, NodeStatus, Registration};
+use crate::model::spec::TaskSpec;
+use crate::model::task::Step;
+use crate::model::time::WallTime;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Record {
+    Created(CreatedRecord),
+    Advanced { task: TaskId, step: Step },
+    Forgotten { task: TaskId },
+    Registered { registration: Registration, incarnation: Incarnation },
+    Availability { node: NodeId, availability: Availability },
+    Status { node: NodeId, status: NodeStatus },
+    NodeForgotten { node: NodeId },
+}
+
+#[derive(Serialize, Deserialize)]
+struct CreatedRecord {
+    at: WallTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    batch: Option<BatchId>,
+    specs: Vec<SpecWire>,
+    tasks: Vec<NewTaskRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<(String, [u8; 32])>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NewTaskRecord {
+    id: TaskId,
+    name: TaskName,
+    /// Which of the record's specs.
+    spec: usize,
+    replica: bool,
+}
+
+/// Writes a change.
+pub fn encode(change: &Change) -> Vec<u8> {
+    let record = match change.clone() {
+        Change::Created(creation) => Record::Created(created(creation)),
+        Change::Advanced { task, step } => Record::Advanced { task, step },
+        Change::Forgotten { task } => Record::Forgotten { task },
+        Change::Registered { registration, incarnation } => Record::Registered { registration, incarnation },
+        Change::Availability { node, availability } => Record::Availability { node, availability },
+        Change::Status { node, status } => Record::Status { node, status },
+        Change::NodeForgotten { node } => Record::NodeForgotten { node },
+    };
+    serde_json::to_vec(&record).expect("invariant: a record has string keys and no fallible values")
+}
+
+/// Reads a change.
+///
+/// # Errors
+/// Says what is wrong with the bytes.
+pub fn decode(bytes: &[u8]) -> Result<Change, String> {
+    let record: Record = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    Ok(match record {
+        Record::Created(record) => Change::Created(creation(record)?),
+        Record::Advanced { task, step } => Change::Advanced { task, step },
+        Record::Forgotten { task } => Change::Forgotten { task },
+        Record::Registered { registration, incarnation } => Change::Registered { registration, incarnation },
+        Record::Availability { node, availability } => Change::Availability { node, availability },
+        Record::Status { node, status } => Change::Status { node, status },
+        Record::NodeForgotten { node } => Change::NodeForgotten { node },
+    })
+}
+
+fn created(creation: Creation) -> CreatedRecord {
+    let mut specs: Vec<Arc<TaskSpec>> = Vec::new();
+    let mut tasks = Vec::with_capacity(creation.tasks.len());
+    for new in creation.tasks {
+        if !specs.last().is_some_and(|last| Arc::ptr_eq(last, &new.spec)) {
+            specs.push(Arc::clone(&new.spec));
+        }
+        tasks.push(NewTaskRecord { id: new.id, name: new.name, spec: specs.len() - 1, replica: new.replica });
+    }
+    CreatedRecord {
+        at: creation.at,
+        batch: creation.batch,
+        specs: specs.iter().map(|spec| SpecWire::from(&**spec)).collect(),
+        tasks,
+        key: creation.key.map(|key| (key.key, key.body_hash)),
+    }
+}
+
+fn creation(record: CreatedRecord) -> Result<Creation, String> {
+    let specs = record
+        .specs
+        .into_iter()
+        .map(|spec| TaskSpec::try_from(spec).map(Arc::new).map_err(|mistake| mistake.to_string()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let new = |task: NewTaskRecord| {
+        let spec = specs.get(task.spec).ok_or("a task names a spec that isn't there")?;
+        Ok(NewTask { id: task.id, name: task.name, spec: Arc::clone(spec), replica: task.replica })
+    };
+    Ok(Creation {
+        at: record.at,
+        batch: record.batch,
+        tasks: record.tasks.into_iter().map(new).collect::<Result<Vec<_>, String>>()?,
+        key: record.key.map(|(key, body_hash)| KeyUse { key, body_hash }),
+    })
+}

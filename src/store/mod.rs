@@ -1,0 +1,77 @@
+//! The ground that the journal stands on: where records become durable, and come back from after a start.
+//!
+//! [`Store`] is opaque to what it holds: positions and bytes. It has two implementations, [`memory::MemoryStore`]
+//! (tests, `--store memory`) and [`embedded::EmbeddedStore`] (the default). The journal thread is the only caller
+//! once the master runs, so a store needs no lock of its own.
+
+pub mod embedded;
+pub mod memory;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::model::id::Revision;
+
+/// Keeps records in the order of their positions.
+pub trait Store: Send {
+    /// Makes records durable, all or none, at `first` and the positions after it. Blocks until they are on disk.
+    ///
+    /// # Errors
+    /// None of them is durable then.
+    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError>;
+
+    /// Gives every record back, oldest first, and ends with the first error that `each` returns.
+    ///
+    /// # Errors
+    /// The store can't be read, or `each` refused a record.
+    fn replay(
+        &mut self,
+        each: &mut dyn FnMut(Revision, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+}
+
+/// Why a store failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// Somebody else has it open.
+    InUse {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// What is in it can't be right.
+    Damaged {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// It was written by a later version.
+    TooNew {
+        /// Its file.
+        path: PathBuf,
+        /// The format that it says it has.
+        format: u64,
+    },
+    /// The disk refuses.
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// In the system's words.
+        why: String,
+    },
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { path } => write!(f, "{} is in use by another process", path.display()),
+            Self::Damaged { path, why } => write!(f, "{} is damaged: {why}", path.display()),
+            Self::TooNew { path, format } => {
+                write!(f, "{} has the format {format}, which a later version wrote", path.display())
+            }
+            Self::Io { operation, why } => write!(f, "{operation} the store: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
