@@ -5,6 +5,11 @@
 # Messages go to stderr, so that stdout carries nothing but what was asked for (an address, a list).
 # Sourced, never run.
 
+# "set -e" in command substitutions too, and no silent end: whatever stops a script is named.
+shopt -s inherit_errexit
+set -o errtrace
+trap '((BASH_SUBSHELL > 0)) || printf "%s: stopped at line %s: %s\n" "${BASH_SOURCE[0]##*/}" "$LINENO" "$BASH_COMMAND" >&2' ERR
+
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 # Where the local cluster and the test registry keep what they write. In .gitignore.
@@ -24,11 +29,8 @@ usage_error() {
   exit 2
 }
 
-# The value of an option, or a usage error that names the option: value=$(option_value --port "$@")
-option_value() {
-  [[ -n ${2:-} ]] || usage_error "$1 needs a value"
-  printf '%s\n' "$2"
-}
+# need_value --port 8080: a usage error that names the option, where its value is missing.
+need_value() { [[ -n ${2:-} ]] || usage_error "$1 needs a value"; }
 
 is_number() { [[ $1 =~ ^(0|[1-9][0-9]{0,4})$ ]]; }
 
