@@ -129,7 +129,8 @@ within() {
 # A process that has ended but whose parent has not looked yet (a zombie) is gone too.
 is_gone() { [[ ! -d /proc/$1 ]] || grep -qs '^State:[[:space:]]Z' "/proc/$1/status"; }
 
-signal() { is_gone "$2" || kill "-$1" "$2" 2>/dev/null || is_gone "$2" || as_root kill "-$1" "$2"; }
+# kill is the shell's own: minimal systems have no program of that name for sudo to run.
+signal() { is_gone "$2" || kill "-$1" "$2" 2>/dev/null || is_gone "$2" || as_root bash -c "kill -$1 $2"; }
 
 # TERM, then KILL for who doesn't follow in time. Says who needed longer.
 end_process() {

@@ -24,8 +24,10 @@ engine_name() {
   printf 'Docker Engine %s at %s\n' "$version" "${DOCKER_HOST:-unix:///var/run/docker.sock}"
 }
 
+# For a script that is of no use without an Engine: need_engine "$0" "$@" before anything else.
 need_engine() {
   need curl:curl
+  enter_docker_group "$@"
   engine_answers || die "no Docker Engine answers at ${DOCKER_HOST:-/var/run/docker.sock}; scripts/engine up installs and starts one"
 }
 

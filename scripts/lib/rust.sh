@@ -45,7 +45,7 @@ install_rust() {
 }
 
 explain_rust() {
-  say "Podling needs Rust $(wanted_rust) or newer (found: $(cargo --version 2>&1 | sed -n 1p || true))."
+  say "Podling needs Rust $(wanted_rust) or newer (found: $(cargo --version 2>/dev/null || echo none))."
   say "The packages of this system are older. Install it with rustup, see https://rustup.rs, then run this again."
   exit 1
 }
