@@ -103,7 +103,7 @@ unpack_package() {
 pid_of() {
   local pid_file=$1 word=$2 pid
   [[ -s $pid_file ]] || return 1
-  read -r pid <"$pid_file"
+  pid=$(<"$pid_file")
   is_pid "$pid" && has_argument "$pid" "$word" || return 1
   printf '%s\n' "$pid"
 }
