@@ -18,5 +18,8 @@
 pub mod api;
 pub mod control;
 pub mod engine;
+pub mod http;
+pub mod master;
 pub mod model;
 pub mod runtime;
+pub mod store;

@@ -4,6 +4,7 @@
 //! reads a clock, one that starts a thread, and one that reads a flag.
 
 pub mod clock;
+pub mod data_dir;
 pub mod logging;
 pub mod settings;
 pub mod signals;

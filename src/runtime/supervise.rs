@@ -104,26 +104,42 @@ struct ThreadEnd {
 }
 
 /// Owns the threads that a server can't do without. Lives in `main`.
+///
+/// Stopping has two phases: first all threads that were started by [`Supervisor::vital`], then those that the first
+/// ones need to finish their work, started by [`Supervisor::vital_to_the_end`].
 #[derive(Debug)]
 pub struct Supervisor {
+    first: Phase,
+    last: Phase,
+    ends: (Sender<ThreadEnd>, Receiver<ThreadEnd>),
+}
+
+/// Threads that stop together.
+#[derive(Debug)]
+struct Phase {
     source: StopSource,
     stop: Stop,
     threads: Vec<Thread>,
-    ends: (Sender<ThreadEnd>, Receiver<ThreadEnd>),
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        let (source, stop) = Stop::channel();
+        Self { source, stop, threads: Vec::new() }
+    }
 }
 
 impl Default for Supervisor {
     fn default() -> Self {
-        let (source, stop) = Stop::channel();
         // One message per vital thread, and there are a few dozen: the bound is never reached.
-        Self { source, stop, threads: Vec::new(), ends: bounded(256) }
+        Self { first: Phase::default(), last: Phase::default(), ends: bounded(256) }
     }
 }
 
 impl Supervisor {
-    /// The stop that all threads of this process share.
+    /// The stop that the threads of the first phase share.
     pub fn stop(&self) -> Stop {
-        self.stop.clone()
+        self.first.stop.clone()
     }
 
     /// Starts a thread that the program can't do without.
@@ -135,15 +151,22 @@ impl Supervisor {
         name: impl Into<String>,
         body: impl FnOnce(Stop) + Send + 'static,
     ) -> std::io::Result<()> {
-        let name = name.into();
-        let (stop, ends, thread_name) = (self.stop.clone(), self.ends.0.clone(), name.clone());
-        let thread = spawn(name, move || {
-            let outcome = catch_unwind(AssertUnwindSafe(|| body(stop)));
-            let panic = outcome.err().map(|payload| panic_message(payload.as_ref()));
-            // The supervisor may be gone already: then nobody asks any more.
-            let _ = ends.try_send(ThreadEnd { name: thread_name, panic });
-        })?;
-        self.threads.push(thread);
+        let thread = watched(name.into(), self.first.stop.clone(), self.ends.0.clone(), body)?;
+        self.first.threads.push(thread);
+        Ok(())
+    }
+
+    /// As [`Supervisor::vital`], for a thread that the others need until they have ended.
+    ///
+    /// # Errors
+    /// The operating system refuses another thread.
+    pub fn vital_to_the_end(
+        &mut self,
+        name: impl Into<String>,
+        body: impl FnOnce(Stop) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let thread = watched(name.into(), self.last.stop.clone(), self.ends.0.clone(), body)?;
+        self.last.threads.push(thread);
         Ok(())
     }
 
@@ -170,28 +193,50 @@ impl Supervisor {
         }
     }
 
-    /// Tells every thread to stop and waits for them, up to [`JOIN_DEADLINE`]. Names those that are late.
+    /// Tells every thread to stop, phase by phase. False: somebody was late, or panicked.
     fn shut_down(self) -> bool {
-        self.source.stop();
-        let patience = crossbeam_channel::after(JOIN_DEADLINE);
-        let mut late: Vec<&Thread> = self.threads.iter().collect();
-        loop {
-            late.retain(|thread| !thread.is_finished());
-            if late.is_empty() {
-                break;
-            }
-            select! {
-                recv(self.ends.1) -> _ => {}
-                recv(crossbeam_channel::after(Duration::from_millis(20))) -> _ => {}
-                recv(patience) -> _ => {
-                    let names: Vec<&str> = late.iter().map(|thread| thread.name()).collect();
-                    log::error!("threads did not stop in time threads={}", names.join(","));
-                    return false;
-                }
+        let in_time = end(self.first, &self.ends.1);
+        end(self.last, &self.ends.1) && in_time
+    }
+}
+
+/// Starts a thread whose end is told.
+fn watched(
+    name: String,
+    stop: Stop,
+    ends: Sender<ThreadEnd>,
+    body: impl FnOnce(Stop) + Send + 'static,
+) -> std::io::Result<Thread> {
+    let thread_name = name.clone();
+    spawn(name, move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| body(stop)));
+        let panic = outcome.err().map(|payload| panic_message(payload.as_ref()));
+        // The supervisor may be gone already: then nobody asks any more.
+        let _ = ends.try_send(ThreadEnd { name: thread_name, panic });
+    })
+}
+
+/// Tells the threads of a phase to stop and waits for them, up to [`JOIN_DEADLINE`]. Names those that are late.
+fn end(phase: Phase, ends: &Receiver<ThreadEnd>) -> bool {
+    phase.source.stop();
+    let patience = crossbeam_channel::after(JOIN_DEADLINE);
+    let mut late: Vec<&Thread> = phase.threads.iter().collect();
+    loop {
+        late.retain(|thread| !thread.is_finished());
+        if late.is_empty() {
+            break;
+        }
+        select! {
+            recv(ends) -> _ => {}
+            recv(crossbeam_channel::after(Duration::from_millis(20))) -> _ => {}
+            recv(patience) -> _ => {
+                let names: Vec<&str> = late.iter().map(|thread| thread.name()).collect();
+                log::error!("threads did not stop in time threads={}", names.join(","));
+                return false;
             }
         }
-        self.threads.into_iter().all(Thread::join)
     }
+    phase.threads.into_iter().all(Thread::join)
 }
 
 /// The text of a panic, where it has one.

@@ -9,7 +9,9 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
+};
 
 use super::{Store, StoreError};
 use crate::model::id::Revision;
@@ -74,7 +76,11 @@ impl Store for EmbeddedStore {
         // Opens at once after a crash, whatever the size of the file.
         write.set_quick_repair(true);
         let row = pack(records);
-        write.open_table(JOURNAL).map_err(io("write"))?.insert(first.0, row.as_slice()).map_err(io("write"))?;
+        write
+            .open_table(JOURNAL)
+            .map_err(io("write"))?
+            .insert(first.0, row.as_slice())
+            .map_err(io("write"))?;
         write.commit().map_err(io("write"))
     }
 

@@ -5,6 +5,7 @@
 //! know. Absent means absent: no reply holds a `null` or an empty string for "none".
 
 pub mod agent;
+pub mod log;
 pub mod node;
 pub mod spec;
 pub mod task;
@@ -73,6 +74,14 @@ impl std::error::Error for Mistake {}
 /// # Errors
 /// [`MistakeKind::Malformed`] where it isn't JSON, [`MistakeKind::Invalid`] where it is but doesn't fit.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Mistake> {
+    read_borrowed(body)
+}
+
+/// As [`read`], for a value that points into the body.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_borrowed<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Mistake> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();

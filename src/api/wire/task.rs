@@ -155,36 +155,3 @@ impl StopRequest {
         spec::wait("grace_ms", self.grace_ms)
     }
 }
-
-/// One line of a log as `application/x-ndjson`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum LogLine {
-    /// Something that the container wrote.
-    Line {
-        /// `stdout` or `stderr`.
-        stream: String,
-        /// RFC 3339 with nanoseconds.
-        time: String,
-        /// The text; bytes that aren't UTF-8 are replaced. Holds its line feed, where the container wrote one.
-        line: String,
-        /// Which attempt wrote it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        attempt: Option<u32>,
-    },
-    /// Something about the log itself.
-    Notice {
-        /// In words.
-        notice: String,
-        /// Which attempt it is about.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        attempt: Option<u32>,
-    },
-}
-
-/// The reply to POST /tasks/:id/logs-ticket: where a worker serves the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogsTicket {
-    /// The worker's URL for this task's log.
-    pub url: String,
-}

@@ -1,0 +1,56 @@
+//! Nodes, as operators see them: list, look at, open and close, forget.
+
+use super::query::Query;
+use super::tasks::{MAX_LIMIT, limit};
+use super::{Answer, Api, json, read};
+use crate::api::wire::Page;
+use crate::api::wire::node::AvailabilityRequest;
+use crate::http::{Problem, Request, Response};
+use crate::master::state::AsOf;
+use crate::model::id::NodeId;
+use crate::runtime::clock;
+
+impl Api {
+    /// GET /nodes
+    pub(super) fn list_nodes(&self, request: &Request) -> Result<Answer, Problem> {
+        let mut query = Query::of(request)?;
+        let most = query.take("limit", limit)?.unwrap_or(MAX_LIMIT);
+        let after = query.take("after", str::parse::<NodeId>)?;
+        query.finish()?;
+        let found = self.state.nodes(after.as_ref(), most);
+        let (items, next) = found.value;
+        let next = next.map(|id| id.to_string());
+        Ok(Answer::Reply(AsOf { value: json(200, &Page { items, next }), at: found.at }))
+    }
+
+    /// GET /nodes/:id
+    pub(super) fn get_node(&self, id: &str) -> Result<Answer, Problem> {
+        let found = id.parse().ok().and_then(|node| self.state.node(&node));
+        let found = found.ok_or_else(|| node_not_found(id))?;
+        Ok(Answer::Reply(AsOf { value: json(200, &found.value), at: found.at }))
+    }
+
+    /// POST /nodes/:id/availability
+    pub(super) fn set_availability(&self, id: &str, request: &Request) -> Result<Answer, Problem> {
+        let wanted: AvailabilityRequest = read(request)?;
+        let now = clock::now();
+        let set =
+            id.parse().ok().and_then(|node| self.state.set_availability(&node, wanted.availability, now));
+        let set = set.ok_or_else(|| node_not_found(id))?;
+        log::info!("availability set node={id} availability={}", wanted.availability.as_str());
+        Ok(Answer::Reply(AsOf { value: json(200, &set.value), at: set.at }))
+    }
+
+    /// DELETE /nodes/:id
+    pub(super) fn delete_node(&self, id: &str) -> Result<Answer, Problem> {
+        let node: NodeId = id.parse().map_err(|_| node_not_found(id))?;
+        let forgotten = self.state.forget_node(&node, clock::now()).ok_or_else(|| node_not_found(id))?;
+        let forgotten = forgotten.map_err(|why| Problem::conflict("node_in_use", why))?;
+        log::info!("node removed node={id}");
+        Ok(Answer::Reply(AsOf { value: Response::empty(204), at: forgotten.at }))
+    }
+}
+
+pub(super) fn node_not_found(id: &str) -> Problem {
+    Problem::not_found("node_not_found", format!("there is no node {id:?}"))
+}

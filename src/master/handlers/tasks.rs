@@ -1,0 +1,257 @@
+//! Tasks: create, list, look at, stop, forget, read the log of.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::query::Query;
+use super::{Answer, Api, MAX_BODY, check_json, json, problem_of, read};
+use crate::api::routes;
+use crate::api::wire::log::LogsTicket;
+use crate::api::wire::spec::{Creation as Wanted, MAX_COUNT, TaskRequest};
+use crate::api::wire::task::{BatchCreated, BatchItem, StopRequest, TaskView};
+use crate::api::wire::{self, Page};
+use crate::control::change::{Creation, KeyUse};
+use crate::control::tasks::{Ambiguous, Filter};
+use crate::http::{Problem, Request, Response};
+use crate::master::logs::{LogQuery, LogStream};
+use crate::master::state::{AsOf, CreateError, ForgetError};
+use crate::model::id::{BatchId, NodeId, TaskId, TaskName};
+use crate::model::task::{Task, TaskStatus};
+use crate::runtime::clock;
+
+/// How many tasks a page holds where the request doesn't say.
+const DEFAULT_LIMIT: usize = 1_000;
+/// How many it may ask for.
+pub(super) const MAX_LIMIT: usize = 10_000;
+
+impl Api {
+    /// POST /tasks
+    pub(super) fn create_tasks(&self, request: &Request) -> Result<Answer, Problem> {
+        check_json(request)?;
+        let key = idempotency_key(request)?;
+        let is_array = request.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        let wanted = if is_array { wanted_array(&request.body)? } else { vec![wanted_one(request)?] };
+        let counted = wanted.first().is_some_and(|one| one.count.is_some()) && !is_array;
+        if self.state.journal().is_full() {
+            return Err(Problem::unavailable("busy", "too many changes wait for the disk"));
+        }
+        let created = self.state.create(wanted, is_array || counted, key, clock::now()).map_err(refused)?;
+        for new in &created.value.tasks {
+            log::debug!("task created task={} name={}", new.id, new.name);
+        }
+        let response = if is_array {
+            let items: Vec<TaskView> = created.value.new_tasks().map(|task| TaskView::from(&task)).collect();
+            json(201, &Page { items, next: None })
+        } else if counted {
+            json(201, &counted_reply(&created.value))
+        } else {
+            created_reply(&created.value)
+        };
+        Ok(Answer::Reply(AsOf { value: response, at: created.at }))
+    }
+
+    /// GET /tasks
+    pub(super) fn list_tasks(&self, request: &Request) -> Result<Answer, Problem> {
+        let mut query = Query::of(request)?;
+        let statuses = query.take_all("status", statuses)?;
+        let filter = Filter {
+            statuses: statuses.into_iter().flatten().collect(),
+            node: query.take("node", str::parse::<NodeId>)?,
+            name: query.take("name", str::parse::<TaskName>)?,
+            batch: query.take("batch", str::parse::<BatchId>)?,
+            labels: query.take_all("label", label)?,
+        };
+        let limit = query.take("limit", limit)?.unwrap_or(DEFAULT_LIMIT);
+        let after = query.take("after", str::parse::<TaskId>)?;
+        query.finish()?;
+        let found = self.state.tasks(&filter, after.as_ref(), limit);
+        let (tasks, next) = found.value;
+        let why =
+            tasks.iter().any(|task| task.status() == TaskStatus::Pending).then(|| self.state.why_pending());
+        let items: Vec<TaskView> = tasks.iter().map(|task| self.view(task, why.as_deref())).collect();
+        let next = next.map(|id| id.to_string());
+        Ok(Answer::Reply(AsOf { value: json(200, &Page { items, next }), at: found.at }))
+    }
+
+    /// GET /tasks/:id
+    pub(super) fn get_task(&self, reference: &str) -> Result<Answer, Problem> {
+        let found = self.find_task(reference)?;
+        let why = (found.value.status() == TaskStatus::Pending).then(|| self.state.why_pending());
+        let view = self.view(&found.value, why.as_deref());
+        Ok(Answer::Reply(AsOf { value: json(200, &view), at: found.at }))
+    }
+
+    /// POST /tasks/:id/stop
+    pub(super) fn stop_task(&self, reference: &str, request: &Request) -> Result<Answer, Problem> {
+        let asked: StopRequest =
+            if request.body.is_empty() { StopRequest::default() } else { read(request)? };
+        let grace = asked.grace().map_err(|mistake| problem_of(&mistake))?;
+        let stopped =
+            self.state.stop(reference, grace, clock::now()).map_err(|e| ambiguous(reference, &e))?;
+        let stopped = stopped.ok_or_else(|| task_not_found(reference))?;
+        log::info!("stop asked for task={}", stopped.value.task.id);
+        if let Some(address) = stopped.value.address {
+            let (dispatcher, task) = (Arc::clone(&self.dispatcher), Arc::clone(&stopped.value.task));
+            let push = move || dispatcher.stop_task(&address, task.id.clone(), task.grace());
+            self.state.journal().when_durable(stopped.at, push);
+        }
+        let view = self.view(&stopped.value.task, None);
+        Ok(Answer::Reply(AsOf { value: json(202, &view), at: stopped.at }))
+    }
+
+    /// DELETE /tasks/:id
+    pub(super) fn delete_task(&self, reference: &str) -> Result<Answer, Problem> {
+        let forgotten = self.state.forget(reference, clock::now()).map_err(|error| match error {
+            ForgetError::Ambiguous(error) => ambiguous(reference, &error),
+            ForgetError::Lives(task) => {
+                let text = format!("{} is {}: stop it first", task.name, task.status().as_str());
+                Problem::conflict("task_lives", text)
+            }
+        })?;
+        let forgotten = forgotten.ok_or_else(|| task_not_found(reference))?;
+        log::info!("task removed task={}", forgotten.value.id);
+        Ok(Answer::Reply(AsOf { value: Response::empty(204), at: forgotten.at }))
+    }
+
+    /// GET /tasks/:id/logs
+    pub(super) fn task_logs(&self, reference: &str, request: &Request) -> Result<Answer, Problem> {
+        let query = LogQuery::of(request)?;
+        let found = self.find_task(reference)?;
+        if let Some(attempt) = query.attempt.filter(|attempt| *attempt > found.value.attempt) {
+            let text =
+                format!("{} has had {} attempts, not {attempt}", found.value.name, found.value.attempt);
+            return Err(Problem::not_found("attempt_not_found", text));
+        }
+        Ok(Answer::Log(LogStream::new(Arc::clone(&self.state), found.value.id.clone(), query)))
+    }
+
+    /// POST /tasks/:id/logs-ticket
+    pub(super) fn logs_ticket(&self, reference: &str) -> Result<Answer, Problem> {
+        let task = self.find_task(reference)?;
+        let node = task.value.placement().and_then(|on| self.state.node(&on.node));
+        let Some(node) = node else {
+            let text = format!("{} has not been placed on a node", task.value.name);
+            return Err(Problem::conflict("not_placed", text));
+        };
+        let (host, port) = (node.value.hostname, node.value.port);
+        let address = crate::model::node::NodeAddress { host, port };
+        let url = format!("http://{address}{}", routes::task_logs(task.value.id.as_str()));
+        Ok(Answer::Reply(AsOf { value: json(200, &LogsTicket { url }), at: task.at }))
+    }
+
+    fn find_task(&self, reference: &str) -> Result<AsOf<Arc<Task>>, Problem> {
+        let found = self.state.task(reference).map_err(|error| ambiguous(reference, &error))?;
+        found.ok_or_else(|| task_not_found(reference))
+    }
+
+    /// A task as clients see it. One that waits says why, as things are now.
+    fn view(&self, task: &Task, why_pending: Option<&str>) -> TaskView {
+        let mut view = TaskView::from(task);
+        if view.status == TaskStatus::Pending && view.detail.is_none() {
+            view.detail = why_pending.map(|why| format!("no node fits: {why}"));
+        }
+        view
+    }
+}
+
+fn wanted_one(request: &Request) -> Result<Wanted, Problem> {
+    if request.body.len() > MAX_BODY {
+        return Err(Problem::too_large(MAX_BODY));
+    }
+    read::<TaskRequest>(request)?.try_into().map_err(|mistake| problem_of(&mistake))
+}
+
+/// Reads an array one element at a time, so that a mistake names the element that it is in.
+fn wanted_array(body: &[u8]) -> Result<Vec<Wanted>, Problem> {
+    let elements: Vec<&RawValue> = wire::read_borrowed(body).map_err(|mistake| problem_of(&mistake))?;
+    if elements.is_empty() || elements.len() > MAX_COUNT as usize {
+        return Err(Problem::invalid("invalid", format!("a batch must hold 1 to {MAX_COUNT} tasks")));
+    }
+    let read_one = |(index, element): (usize, &&RawValue)| {
+        let inside = |mistake: wire::Mistake| problem_of(&mistake.inside(&format!("[{index}]")));
+        let request: TaskRequest = wire::read(element.get().as_bytes()).map_err(inside)?;
+        if request.count.is_some() {
+            return Err(inside(wire::Mistake::invalid(
+                "count",
+                "is for one object only, not inside an array",
+            )));
+        }
+        Wanted::try_from(request).map_err(inside)
+    };
+    elements.iter().enumerate().map(read_one).collect()
+}
+
+fn created_reply(creation: &Creation) -> Response {
+    let Some(task) = creation.new_tasks().next() else { return Response::empty(201) };
+    let location = routes::task(task.id.as_str());
+    json(201, &TaskView::from(&task)).header("Location", location)
+}
+
+fn counted_reply(creation: &Creation) -> BatchCreated {
+    let items =
+        creation.tasks.iter().zip(0..).map(|(new, index)| BatchItem { task_id: new.id.clone(), index });
+    let batch_id = creation.batch.clone().expect("invariant: a count makes a batch");
+    BatchCreated { batch_id, items: items.collect() }
+}
+
+/// The key under which a retry is recognised, with a hash of what it must be a retry of.
+fn idempotency_key(request: &Request) -> Result<Option<KeyUse>, Problem> {
+    let mut keys = request.headers.all("idempotency-key");
+    let Some(key) = keys.next() else { return Ok(None) };
+    let is_sound = (1..=255).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if !is_sound || keys.next().is_some() {
+        let text = "Idempotency-Key must be one header of 1 to 255 printable ASCII characters";
+        return Err(Problem::malformed("invalid_key", text));
+    }
+    let body_hash = Sha256::digest(&request.body).into();
+    Ok(Some(KeyUse { key: key.to_owned(), body_hash }))
+}
+
+fn refused(error: CreateError) -> Problem {
+    match error {
+        CreateError::KeyReused => {
+            Problem::invalid("key_reused", "this Idempotency-Key was used with another body")
+        }
+        CreateError::KeyBusy => {
+            let text = "the first request with this Idempotency-Key is still being answered";
+            Problem::conflict("key_busy", text).retry_after(1)
+        }
+        CreateError::Gone => {
+            let text = "what the first request with this Idempotency-Key made was removed since";
+            Problem::new(410, "gone", "Gone", text)
+        }
+    }
+}
+
+fn ambiguous(reference: &str, error: &Ambiguous) -> Problem {
+    let candidates: Vec<String> = error.candidates.iter().map(ToString::to_string).collect();
+    let text = format!("{reference:?} names several tasks: {}", candidates.join(", "));
+    Problem::conflict("ambiguous", text).with("candidates", candidates)
+}
+
+fn task_not_found(reference: &str) -> Problem {
+    Problem::not_found("task_not_found", format!("there is no task {reference:?}"))
+}
+
+/// `running`, or several with commas between.
+fn statuses(text: &str) -> Result<HashSet<TaskStatus>, String> {
+    let read = |word: &str| {
+        let words: Vec<&str> = TaskStatus::ALL.iter().map(|status| status.as_str()).collect();
+        TaskStatus::from_word(word).ok_or_else(|| format!("{word:?} must be one of {}", words.join(", ")))
+    };
+    text.split(',').map(read).collect()
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| format!("{text:?} must be KEY=VALUE"))
+}
+
+/// How many items a page is to hold.
+pub(super) fn limit(text: &str) -> Result<usize, String> {
+    let limit = text.parse::<usize>().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or_else(|| format!("{text:?} must be 1 to {MAX_LIMIT}"))
+}

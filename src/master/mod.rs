@@ -1,0 +1,143 @@
+//! The master: it holds the state, schedules, and watches over the nodes.
+//!
+//! Each file is one thread or one job. [`state`] is the two maps and every change to them; [`journal`] makes changes
+//! durable and lets replies go; [`scheduler`] places what waits; [`reaper`] judges what is silent or waited too
+//! long; [`dispatch`] pushes assignments to workers; [`handlers`] answers requests; [`logs`] passes logs on.
+
+pub mod dispatch;
+pub mod handlers;
+pub mod identity;
+pub mod ids;
+pub mod journal;
+mod locks;
+pub mod logs;
+pub mod reaper;
+mod record;
+pub mod scheduler;
+pub mod settings;
+pub mod state;
+
+use std::fmt;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::http::{ServeError, ServeSettings, serve};
+use crate::master::dispatch::Dispatcher;
+use crate::master::handlers::Api;
+use crate::master::settings::{Settings, StoreKind};
+use crate::master::state::{State, StateSettings};
+use crate::runtime::clock;
+use crate::runtime::data_dir::{DataDir, DataDirError};
+use crate::runtime::settings::EXIT_USAGE;
+use crate::runtime::signals::Signals;
+use crate::runtime::supervise::Supervisor;
+use crate::store::embedded::EmbeddedStore;
+use crate::store::memory::MemoryStore;
+use crate::store::{Store, StoreError};
+
+/// The file of the embedded store in the data folder.
+const STORE_FILE: &str = "state.redb";
+
+/// Why a master did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Its data folder can't be used.
+    DataDir(DataDirError),
+    /// Its store can't be used.
+    Store(StoreError),
+    /// Its address can't be used.
+    Serve(ServeError),
+    /// The operating system refuses a thread or a signal handler.
+    Thread(std::io::Error),
+}
+
+impl StartError {
+    /// What the process exits with.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::DataDir(DataDirError::InUse(_) | DataDirError::Io { .. })
+            | Self::Store(StoreError::InUse { .. })
+            | Self::Serve(_) => EXIT_USAGE,
+            Self::DataDir(DataDirError::TooLoose { .. }) | Self::Store(_) | Self::Thread(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DataDir(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Serve(error) => match std::error::Error::source(error) {
+                Some(source) => write!(f, "failed to {error}: {source}"),
+                None => write!(f, "failed to {error}"),
+            },
+            Self::Thread(error) => write!(f, "failed to start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Runs a master until a signal ends it or a thread dies. Writes the address to `out` once clients can connect.
+///
+/// # Errors
+/// It could not start; then nothing of it runs.
+pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartError> {
+    let signals = Signals::listen().map_err(StartError::Thread)?;
+    let folder = DataDir::open(&settings.data_dir).map_err(StartError::DataDir)?;
+    let mut store = open_store(settings.store, folder.path())?;
+    let identity = identity::raise(&folder, clock::wall()).map_err(StartError::DataDir)?;
+    let state_settings = StateSettings {
+        cluster: identity.cluster_id,
+        epoch: identity.epoch,
+        node_timeout: settings.node_timeout,
+        pending_timeout: settings.pending_timeout,
+        retain: settings.retain,
+    };
+    let state = State::load(state_settings, store.as_mut(), clock::now()).map_err(StartError::Store)?;
+    let state = Arc::new(state);
+    let dispatcher = Arc::new(Dispatcher::new(identity.epoch));
+    let mut supervisor = Supervisor::default();
+    let api = Api::new(Arc::clone(&state), Arc::clone(&dispatcher), supervisor.stop());
+    let serving = ServeSettings {
+        caps: settings.caps.clone(),
+        body_limit: handlers::body_limit,
+        ..ServeSettings::new("master", settings.listen, folder.path())
+    };
+    let address = serve(serving, Arc::new(api), &mut supervisor).map_err(StartError::Serve)?;
+    start_threads(&state, &dispatcher, store, settings, &mut supervisor).map_err(StartError::Thread)?;
+    log::info!("master started cluster={} epoch={}", state.settings().cluster, state.settings().epoch);
+    // A reader that went away doesn't keep a master from its work.
+    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    Ok(supervisor.run(&signals, || {}))
+}
+
+fn open_store(kind: StoreKind, folder: &Path) -> Result<Box<dyn Store>, StartError> {
+    Ok(match kind {
+        StoreKind::Memory => Box::new(MemoryStore),
+        StoreKind::Embedded => {
+            Box::new(EmbeddedStore::open(&folder.join(STORE_FILE)).map_err(StartError::Store)?)
+        }
+    })
+}
+
+fn start_threads(
+    state: &Arc<State>,
+    dispatcher: &Arc<Dispatcher>,
+    mut store: Box<dyn Store>,
+    settings: &Settings,
+    supervisor: &mut Supervisor,
+) -> std::io::Result<()> {
+    let journal = Arc::clone(state.journal());
+    supervisor.vital_to_the_end("journal", move |stop| journal.run(store.as_mut(), &stop))?;
+    let journal = Arc::clone(state.journal());
+    supervisor.vital_to_the_end("replies", move |stop| journal.run_replies(&stop))?;
+    let (one, pushes, tick) = (Arc::clone(state), Arc::clone(dispatcher), settings.tick);
+    supervisor.vital("scheduler", move |stop| scheduler::run(&one, &pushes, tick, &stop))?;
+    let (one, tick) = (Arc::clone(state), settings.tick);
+    supervisor.vital("reaper", move |stop| reaper::run(&one, tick, &stop))?;
+    dispatch::start(dispatcher, supervisor)
+}

@@ -1,0 +1,204 @@
+//! The master's flags: every one of them, with its default and what it accepts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::http::Caps;
+use crate::model::time::parse_duration;
+use crate::runtime::logging;
+use crate::runtime::settings::{Environment, Flags, SettingsError};
+
+/// What `podling-master --help` prints.
+pub const HELP: &str = "\
+podling-master: holds the cluster's state, schedules its tasks, watches its nodes
+
+Usage: podling-master [FLAGS]
+
+  --listen A:P                    address of the API; port 0 takes a free one    [127.0.0.1:8080]
+  --data-dir D                    state, identity, locks      [~/.local/share/podling/master]
+  --store memory|embedded         where the state is kept                        [embedded]
+  --node-timeout-ms N             silent longer than this is offline             [30000]
+  --tick-ms N                     the scheduler looks at least this often        [1000]
+  --pending-timeout-ms N          no node within this fails a task; 0: never     [300000]
+  --retain D                      how long ended tasks are kept                  [7d]
+  --max-connections N             in all                                         [4096]
+  --max-connections-per-address N from one address                               [1024]
+  --node-addresses CIDR,...       where nodes may live; accepted, not used yet
+  --policy FILE                   what tasks may ask for; accepted, not used yet
+  --tls-cert F, --tls-key F       accepted, not used yet
+  --accept-state                  accepted, not used yet
+  --insecure                      listen beyond loopback without TLS and tokens
+  --log-level L                   off, error, warn, info, debug, trace           [info]
+
+Each flag has an environment variable: --node-timeout-ms is PODLING_NODE_TIMEOUT_MS. The flag wins.
+The first line on stdout is `listening on http://ADDRESS`. TERM and INT stop in order.
+";
+
+/// Where the state is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Nowhere: it is gone with the process.
+    Memory,
+    /// In the data folder.
+    Embedded,
+}
+
+/// How a master is to run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// Where the state is kept.
+    pub store: StoreKind,
+    /// How long a node may be silent.
+    pub node_timeout: Duration,
+    /// How often the scheduler looks at least.
+    pub tick: Duration,
+    /// How long a task may wait for a node, where it doesn't say. Zero: for ever.
+    pub pending_timeout: Duration,
+    /// How long an ended task is kept.
+    pub retain: Duration,
+    /// Connections, in all and from one address.
+    pub caps: Caps,
+    /// Whether it may listen beyond loopback unprotected.
+    pub insecure: bool,
+    /// What is logged.
+    pub log_level: log::LevelFilter,
+}
+
+impl Settings {
+    /// Reads the command line and the environment.
+    ///
+    /// # Errors
+    /// One line that names what is wrong.
+    pub fn read(arguments: Vec<std::ffi::OsString>, environment: Environment) -> Result<Self, SettingsError> {
+        let mut flags = Flags::new(arguments, environment);
+        let defaults = Caps::default();
+        let settings = Self {
+            listen: flags
+                .value("--listen", listen_address)?
+                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            data_dir: match flags.value("--data-dir", folder)? {
+                Some(folder) => folder,
+                None => default_data_dir(environment, "master")?,
+            },
+            store: flags.value("--store", store)?.unwrap_or(StoreKind::Embedded),
+            node_timeout: flags
+                .value("--node-timeout-ms", positive_millis)?
+                .unwrap_or(Duration::from_secs(30)),
+            tick: flags.value("--tick-ms", positive_millis)?.unwrap_or(Duration::from_secs(1)),
+            pending_timeout: flags.value("--pending-timeout-ms", millis)?.unwrap_or(Duration::from_secs(300)),
+            retain: flags.value("--retain", parse_duration)?.unwrap_or(Duration::from_secs(7 * 86_400)),
+            caps: Caps {
+                connections: flags.value("--max-connections", count)?.unwrap_or(defaults.connections),
+                per_address: flags
+                    .value("--max-connections-per-address", count)?
+                    .unwrap_or(defaults.per_address),
+                ..defaults
+            },
+            insecure: flags.switch("--insecure")?,
+            log_level: flags.value("--log-level", logging::parse_level)?.unwrap_or(log::LevelFilter::Info),
+        };
+        accept_what_is_to_come(&mut flags)?;
+        flags.finish()?;
+        if !settings.listen.ip().is_loopback() && !settings.insecure {
+            let why =
+                format!("{} is not loopback: without TLS and tokens that needs --insecure", settings.listen);
+            return Err(SettingsError::of("--listen", why));
+        }
+        Ok(settings)
+    }
+}
+
+/// Flags that are part of the contract and of a later version: read, so that a script can name them already.
+fn accept_what_is_to_come(flags: &mut Flags) -> Result<(), SettingsError> {
+    for flag in ["--policy", "--node-addresses", "--tls-cert", "--tls-key"] {
+        flags.value(flag, |text| Ok::<_, String>(text.to_owned()))?;
+    }
+    flags.switch("--accept-state").map(drop)
+}
+
+/// `~/.local/share/podling/<name>`.
+///
+/// # Errors
+/// There is no home to speak of.
+pub fn default_data_dir(environment: Environment, name: &str) -> Result<PathBuf, SettingsError> {
+    match environment("HOME").filter(|home| !home.is_empty()) {
+        Some(home) => Ok(PathBuf::from(home).join(".local/share/podling").join(name)),
+        None => Err(SettingsError::of("--data-dir", "HOME is not set, so it must be given")),
+    }
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is not ADDRESS:PORT"))
+}
+
+fn folder(text: &str) -> Result<PathBuf, &'static str> {
+    if text.is_empty() { Err("must not be empty") } else { Ok(PathBuf::from(text)) }
+}
+
+fn store(text: &str) -> Result<StoreKind, String> {
+    match text {
+        "memory" => Ok(StoreKind::Memory),
+        "embedded" => Ok(StoreKind::Embedded),
+        other if other.starts_with("etcd://") => Err("etcd is not supported yet".to_owned()),
+        other => Err(format!("{other:?} must be memory or embedded")),
+    }
+}
+
+fn millis(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<u64>().map_err(|_| format!("{text:?} is not a number of milliseconds"))?;
+    Ok(Duration::from_millis(number))
+}
+
+fn positive_millis(text: &str) -> Result<Duration, String> {
+    millis(text).and_then(|time| if time.is_zero() { Err("must be 1 or more".to_owned()) } else { Ok(time) })
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    let count = text.parse::<usize>().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| format!("{text:?} must be a number from 1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<Settings, String> {
+        let arguments = words.iter().map(std::ffi::OsString::from).collect();
+        let environment: Environment = |name| (name == "HOME").then(|| "/home/ada".to_owned());
+        Settings::read(arguments, environment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_the_contracts() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.data_dir, PathBuf::from("/home/ada/.local/share/podling/master"));
+        assert_eq!(settings.store, StoreKind::Embedded);
+        assert_eq!(settings.node_timeout, Duration::from_secs(30));
+        assert_eq!(settings.retain, Duration::from_secs(604_800));
+        assert_eq!(settings.caps.connections, 4096);
+    }
+
+    #[test]
+    fn what_is_refused_is_named() {
+        for (words, says) in [
+            (vec!["--tick"], "unknown flag --tick"),
+            (vec!["--tick-ms", "0"], "--tick-ms: must be 1 or more"),
+            (vec!["--tick-ms", "x"], "--tick-ms: \"x\" is not a number"),
+            (vec!["--store", "etcd://127.0.0.1:2379"], "--store: etcd is not supported yet"),
+            (vec!["--listen", "0.0.0.0:8080"], "--listen: 0.0.0.0:8080 is not loopback"),
+            (vec!["--listen", "nonsense"], "--listen: \"nonsense\" is not ADDRESS:PORT"),
+            (vec!["serve"], "unexpected argument \"serve\""),
+        ] {
+            let error = read(&words).expect_err(says);
+            assert!(error.starts_with(says), "{words:?}: {error}");
+        }
+        assert!(read(&["--listen", "0.0.0.0:8080", "--insecure"]).is_ok());
+        assert!(read(&["--policy", "p.toml", "--accept-state", "--node-addresses", "10.0.0.0/8"]).is_ok());
+    }
+}

@@ -1,0 +1,266 @@
+//! The state manager: two maps, and every operation on them.
+//!
+//! Main type: [`State`]. An operation takes the locks, decides by what `control` says, applies [`Change`]s, queues
+//! their records with the journal while it still holds the locks, and returns its result with the journal position
+//! that the result rests on, [`AsOf`]. Whoever shows the result waits for that position. No operation blocks on
+//! anything but the locks.
+//!
+//! Order: nodes before tasks, see `locks`. Nothing is logged, sent or written with a lock held.
+
+mod cluster;
+mod submit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::control::change::{self, Change, Misfit};
+use crate::control::nodes::Nodes;
+use crate::control::tasks::{Ambiguous, Filter, Found, Tasks};
+use crate::control::{fit, schedule};
+use crate::master::ids::Ids;
+use crate::master::journal::Journal;
+use crate::master::locks::Locks;
+use crate::master::record;
+use crate::model::id::{ClusterId, Epoch, NodeId, Revision, TaskId};
+use crate::model::node::{NodeAddress, NodeStatus};
+use crate::model::task::{Placement, Step, Task, TaskStatus};
+use crate::model::time::Now;
+use crate::store::{Store, StoreError};
+
+pub use cluster::{BeatError, RegisterError, Registered, ReportError};
+pub use submit::{CreateError, ForgetError, StopOutcome};
+
+/// How many tasks one look of the scheduler places at most, so that nobody waits long for the locks.
+const PLACED_AT_ONCE: usize = 1_000;
+
+/// How many expired tasks one look forgets at most.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+
+/// A value, and the journal position that must be durable before anyone may see it.
+#[derive(Clone, Debug)]
+pub struct AsOf<T> {
+    /// What was read or done.
+    pub value: T,
+    /// What it rests on.
+    pub at: Revision,
+}
+
+/// What stays the same while a master runs.
+#[derive(Clone, Debug)]
+pub struct StateSettings {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// This start of the master.
+    pub epoch: Epoch,
+    /// How long a node may be silent.
+    pub node_timeout: Duration,
+    /// How long a task may wait for a node, where it doesn't say. Zero: for ever.
+    pub pending_timeout: Duration,
+    /// How long a task is kept after its end.
+    pub retain: Duration,
+}
+
+/// Tasks and nodes, and everything that may be done with them.
+pub struct State {
+    locks: Locks,
+    journal: Arc<Journal>,
+    settings: StateSettings,
+    ids: Ids,
+    wake: (Sender<()>, Receiver<()>),
+}
+
+/// A placement that is to be pushed to its node.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The task, as placed.
+    pub task: Arc<Task>,
+    /// Where its node is reached.
+    pub address: NodeAddress,
+    /// The start of the node's worker.
+    pub incarnation: crate::model::id::Incarnation,
+    /// The journal position of the placement.
+    pub revision: Revision,
+}
+
+/// A node that the reaper judged lost.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    /// Which one.
+    pub node: NodeId,
+    /// For how long it was silent.
+    pub silence: Duration,
+    /// The tasks that were lost with it.
+    pub tasks: Vec<TaskId>,
+}
+
+impl State {
+    /// Reads the store back, and makes the journal that goes on from there.
+    ///
+    /// # Errors
+    /// The store can't be read, or holds what doesn't fit.
+    pub fn load(settings: StateSettings, store: &mut dyn Store, now: Now) -> Result<Self, StoreError> {
+        let (mut nodes, mut tasks) = (Nodes::default(), Tasks::new(settings.pending_timeout));
+        let (mut last, ids) = (Revision(0), Ids::default());
+        store.replay(&mut |at, bytes| {
+            let refuse = |why: String| StoreError::Io { operation: "make sense of", why };
+            let change = record::decode(bytes).map_err(|why| refuse(format!("record {at}: {why}")))?;
+            if let Change::Created(creation) = &change {
+                ids.after(creation.at);
+            }
+            change::apply(&mut nodes, &mut tasks, &change, at, now)
+                .map_err(|misfit| refuse(format!("record {at}: {misfit}")))?;
+            last = at;
+            Ok(())
+        })?;
+        let journal = Arc::new(Journal::new(last));
+        let locks = Locks::new(nodes, tasks);
+        Ok(Self { locks, journal, settings, ids, wake: bounded(1) })
+    }
+
+    /// The journal that makes its changes durable.
+    pub const fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// What stays the same.
+    pub const fn settings(&self) -> &StateSettings {
+        &self.settings
+    }
+
+    /// Ready whenever there may be something to place. The scheduler waits on it.
+    pub const fn work(&self) -> &Receiver<()> {
+        &self.wake.1
+    }
+
+    /// Finds the task that a person means.
+    ///
+    /// # Errors
+    /// Several are meant.
+    pub fn task(&self, reference: &str) -> Result<Option<AsOf<Arc<Task>>>, Ambiguous> {
+        let tasks = self.locks.read_tasks();
+        Ok(match tasks.resolve(reference)? {
+            Found::Task(entry) => Some(AsOf { value: Arc::clone(&entry.task), at: entry.changed }),
+            Found::Nothing => None,
+        })
+    }
+
+    /// A page of the tasks that a filter admits, and the id to go on after, where more follow.
+    pub fn tasks(
+        &self,
+        filter: &Filter,
+        after: Option<&TaskId>,
+        most: usize,
+    ) -> AsOf<(Vec<Arc<Task>>, Option<TaskId>)> {
+        let tasks = self.locks.read_tasks();
+        let (page, more) = tasks.list(filter, after, most);
+        let page: Vec<Arc<Task>> = page.into_iter().map(|entry| Arc::clone(&entry.task)).collect();
+        let next = page.last().filter(|_| more).map(|task| task.id.clone());
+        AsOf { value: (page, next), at: self.journal.last_position() }
+    }
+
+    /// How many tasks have a status.
+    pub fn count(&self, status: TaskStatus) -> usize {
+        self.locks.read_tasks().count(status)
+    }
+
+    /// Why nothing is placed just now, in words.
+    pub fn why_pending(&self) -> String {
+        fit::explain(&self.locks.read_nodes())
+    }
+
+    /// Places what waits, a bounded number at once. True: there may be more to place right away.
+    pub fn schedule(&self, now: Now) -> (AsOf<Vec<Placed>>, bool) {
+        let (mut nodes, mut tasks) = self.locks.write_both();
+        let plan = schedule::plan(&nodes, &tasks, PLACED_AT_ONCE);
+        let more = plan.stuck.is_none() && plan.placements.len() == PLACED_AT_ONCE;
+        let mut placed = Vec::with_capacity(plan.placements.len());
+        for (id, node) in plan.placements {
+            let revision = self.journal.next_position();
+            let on = Placement { node: node.clone(), at: now.wall, revision };
+            let step = Step::Place(on);
+            // A plan is made of what the locks hold, so each of its placements fits.
+            if self.commit(&mut nodes, &mut tasks, Change::Advanced { task: id.clone(), step }, now).is_err()
+            {
+                continue;
+            }
+            if let (Some(task), Some(entry)) = (tasks.get(&id), nodes.get(&node)) {
+                let address = entry.node().registration.address.clone();
+                let incarnation = entry.node().incarnation;
+                placed.push(Placed { task: Arc::clone(task), address, incarnation, revision });
+            }
+        }
+        (AsOf { value: placed, at: self.journal.last_position() }, more)
+    }
+
+    /// Judges silent nodes: they are offline, and their tasks are lost.
+    pub fn judge_silence(&self, now: Now) -> AsOf<Vec<Lost>> {
+        let (mut nodes, mut tasks) = self.locks.write_both();
+        let mut lost = Vec::new();
+        for (node, silence) in nodes.silent(self.settings.node_timeout, now.mono) {
+            let ids: Vec<TaskId> = tasks.live_on(&node).map(|entry| entry.task.id.clone()).collect();
+            let status = Change::Status { node: node.clone(), status: NodeStatus::Offline };
+            // Both changes are about what was just read under these locks.
+            let _ = self.commit(&mut nodes, &mut tasks, status, now);
+            for task in &ids {
+                let why = format!("{node} was silent for {:.1} s", silence.as_secs_f64());
+                let step = Step::Lose { at: now.wall, why };
+                let _ =
+                    self.commit(&mut nodes, &mut tasks, Change::Advanced { task: task.clone(), step }, now);
+            }
+            lost.push(Lost { node, silence, tasks: ids });
+        }
+        AsOf { value: lost, at: self.journal.last_position() }
+    }
+
+    /// Fails the tasks that waited for a node as long as they may.
+    pub fn expire_waiting(&self, now: Now) -> AsOf<Vec<TaskId>> {
+        let (mut nodes, mut tasks) = self.locks.write_both();
+        let overdue = tasks.overdue(now.mono);
+        let why = (!overdue.is_empty()).then(|| fit::explain(&nodes)).unwrap_or_default();
+        for task in &overdue {
+            let why = format!("no node took it in time: {why}");
+            let step = Step::Expire { at: now.wall, why };
+            let _ = self.commit(&mut nodes, &mut tasks, Change::Advanced { task: task.clone(), step }, now);
+        }
+        AsOf { value: overdue, at: self.journal.last_position() }
+    }
+
+    /// Forgets tasks that ended longer ago than they are kept, a bounded number. Returns how many.
+    pub fn forget_old(&self, now: Now) -> usize {
+        let kept_since =
+            now.wall.unix_millis().saturating_sub(crate::api::wire::millis(self.settings.retain));
+        let before = crate::model::time::WallTime::from_unix_millis(kept_since);
+        let (mut nodes, mut tasks) = self.locks.write_both();
+        let old = tasks.ended_before(before, FORGOTTEN_AT_ONCE);
+        for task in &old {
+            let _ = self.commit(&mut nodes, &mut tasks, Change::Forgotten { task: task.clone() }, now);
+        }
+        old.len()
+    }
+
+    /// Takes time during which this master stood still out of every node's silence.
+    pub fn forgive(&self, stall: Duration) {
+        self.locks.write_nodes().forgive(stall);
+    }
+
+    /// Applies a change and queues its record. Both locks are held, so the journal's order is the state's.
+    fn commit(
+        &self,
+        nodes: &mut Nodes,
+        tasks: &mut Tasks,
+        change: Change,
+        now: Now,
+    ) -> Result<Revision, Misfit> {
+        let at = self.journal.next_position();
+        change::apply(nodes, tasks, &change, at, now)?;
+        Ok(self.journal.append(record::encode(&change)))
+    }
+
+    /// Tells the scheduler that there may be something to place.
+    fn wake_scheduler(&self) {
+        // Full: it has been told already.
+        let _ = self.wake.0.try_send(());
+    }
+}

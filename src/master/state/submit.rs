@@ -1,0 +1,141 @@
+//! What users do: create tasks, ask for their end, forget them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{AsOf, State};
+use crate::api::wire::spec::Creation as Wanted;
+use crate::control::change::{Change, Creation, KeyUse, NewTask};
+use crate::control::tasks::{Ambiguous, Found};
+use crate::model::id::TaskName;
+use crate::model::node::NodeAddress;
+use crate::model::task::{Step, StopIntent, Task};
+use crate::model::time::Now;
+
+/// Why tasks were not created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreateError {
+    /// The key was used with another body.
+    KeyReused,
+    /// The first request with that key is still being answered.
+    KeyBusy,
+    /// The key's first request was answered, and all that it made was removed since.
+    Gone,
+}
+
+/// Why a task was not forgotten.
+#[derive(Clone, Debug)]
+pub enum ForgetError {
+    /// Several are meant.
+    Ambiguous(Ambiguous),
+    /// It hasn't ended.
+    Lives(Arc<Task>),
+}
+
+/// What asking for a task's end came to.
+#[derive(Clone, Debug)]
+pub struct StopOutcome {
+    /// The task, with the intent or at its end.
+    pub task: Arc<Task>,
+    /// Where its node is reached, if a node must be told.
+    pub address: Option<NodeAddress>,
+}
+
+impl State {
+    /// Creates tasks, all or none. `batch` says whether they were asked for as a batch.
+    ///
+    /// # Errors
+    /// Only an idempotency key stands in the way.
+    pub fn create(
+        &self,
+        wanted: Vec<Wanted>,
+        batch: bool,
+        key: Option<KeyUse>,
+        now: Now,
+    ) -> Result<AsOf<Arc<Creation>>, CreateError> {
+        let (mut nodes, mut tasks) = self.locks.write_both();
+        if let Some(record) = key.as_ref().and_then(|used| tasks.keys().get(&used.key)) {
+            if key.as_ref().is_some_and(|used| used.body_hash != record.body_hash) {
+                return Err(CreateError::KeyReused);
+            }
+            if !self.journal.is_durable(record.at) {
+                return Err(CreateError::KeyBusy);
+            }
+            if !record.creation.tasks.iter().any(|new| tasks.get(&new.id).is_some()) {
+                return Err(CreateError::Gone);
+            }
+            return Ok(AsOf { value: Arc::clone(&record.creation), at: record.at });
+        }
+        let creation = Creation {
+            at: now.wall,
+            batch: batch.then(|| self.ids.batch(now.wall)),
+            tasks: wanted.into_iter().flat_map(|one| self.expand(one, now)).collect(),
+            key,
+        };
+        let change = Change::Created(creation.clone());
+        let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
+        drop((nodes, tasks));
+        self.wake_scheduler();
+        Ok(AsOf { value: Arc::new(creation), at })
+    }
+
+    /// The new tasks that one wish stands for: itself, or `count` equals.
+    fn expand(&self, wanted: Wanted, now: Now) -> impl Iterator<Item = NewTask> + '_ {
+        let Wanted { name, spec, count } = wanted;
+        (0..count.unwrap_or(1)).map(move |index| NewTask {
+            id: self.ids.task(now.wall),
+            name: if count.is_some() { numbered(&name, index) } else { name.clone() },
+            spec: Arc::clone(&spec),
+            replica: count.is_some(),
+        })
+    }
+
+    /// Asks for a task's end. Asking again, or after the end, changes nothing unless the grace is shorter.
+    ///
+    /// # Errors
+    /// Several tasks are meant.
+    pub fn stop(
+        &self,
+        reference: &str,
+        grace: Option<Duration>,
+        now: Now,
+    ) -> Result<Option<AsOf<StopOutcome>>, Ambiguous> {
+        let (mut nodes, mut tasks) = self.locks.write_both();
+        let id = match tasks.resolve(reference)? {
+            Found::Task(entry) => entry.task.id.clone(),
+            Found::Nothing => return Ok(None),
+        };
+        let grace = grace.or_else(|| tasks.get(&id).map(|task| task.spec.stop_grace)).unwrap_or_default();
+        let step = Step::Stop(StopIntent { requested_at: now.wall, grace });
+        // A refusal means that it is so already, or that the task has ended: no error either way.
+        let _ = self.commit(&mut nodes, &mut tasks, Change::Advanced { task: id.clone(), step }, now);
+        Ok(tasks.entry(&id).map(|entry| {
+            let node = entry.task.holds_place_on().and_then(|node| nodes.get(node));
+            let address = node.map(|node| node.node().registration.address.clone());
+            AsOf { value: StopOutcome { task: Arc::clone(&entry.task), address }, at: entry.changed }
+        }))
+    }
+
+    /// Forgets a task that has ended.
+    ///
+    /// # Errors
+    /// Several are meant, or it lives.
+    pub fn forget(&self, reference: &str, now: Now) -> Result<Option<AsOf<Arc<Task>>>, ForgetError> {
+        let (mut nodes, mut tasks) = self.locks.write_both();
+        let task = match tasks.resolve_one(reference).map_err(ForgetError::Ambiguous)? {
+            Found::Task(entry) => Arc::clone(&entry.task),
+            Found::Nothing => return Ok(None),
+        };
+        if !task.status().is_terminal() {
+            return Err(ForgetError::Lives(task));
+        }
+        let change = Change::Forgotten { task: task.id.clone() };
+        let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
+        Ok(Some(AsOf { value: task, at }))
+    }
+}
+
+/// `NAME-3`. The longest of a batch was checked to be a name.
+fn numbered(name: &TaskName, index: u32) -> TaskName {
+    format!("{name}-{index}").parse().unwrap_or_else(|_| name.clone())
+}

@@ -1,0 +1,160 @@
+//! A server's data folder: private, locked, written atomically.
+//!
+//! Main type: [`DataDir`]. The folder is for its owner alone (0700; one with a looser mode is refused, not mended:
+//! somebody may have read it). It stays locked as long as the value lives, so that two processes never share one.
+//!
+//! Invariant: a file that was written by [`DataDir::write`] is there whole, or as it was before.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+const LOCK_FILE: &str = "lock";
+
+/// A folder that this process alone uses.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Holds the lock until it is dropped.
+    _lock: File,
+}
+
+/// Why a data folder can't be used.
+#[derive(Debug)]
+pub enum DataDirError {
+    /// Another process has it.
+    InUse(PathBuf),
+    /// Others than its owner may enter it.
+    TooLoose {
+        /// Which folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The system refuses.
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for DataDirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(path) => write!(f, "{} is in use by another process", path.display()),
+            Self::TooLoose { path, mode } => {
+                write!(f, "{} has the mode {mode:04o}; it must be 0700", path.display())
+            }
+            Self::Io { operation, path, source } => write!(f, "{operation} {}: {source}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for DataDirError {}
+
+impl DataDir {
+    /// Makes the folder where it isn't there, and locks it.
+    ///
+    /// # Errors
+    /// It is in use, too open, or can't be made.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let io = |operation, source| DataDirError::Io { operation, path: path.to_owned(), source };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|e| io("make the data folder", e))?;
+        let mode =
+            fs::metadata(path).map_err(|e| io("look at the data folder", e))?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(DataDirError::TooLoose { path: path.to_owned(), mode });
+        }
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join(LOCK_FILE))
+            .map_err(|e| io("lock the data folder", e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
+            Err(TryLockError::Error(e)) => Err(io("lock the data folder", e)),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file's path in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Reads a file. None: there is none.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, DataDirError> {
+        match fs::read(self.file(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DataDirError::Io { operation: "read", path: self.file(name), source }),
+        }
+    }
+
+    /// Writes a file (0600), whole or not at all, and durably. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The system refuses; the file is as it was.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DataDirError> {
+        let (path, draft) = (self.file(name), self.file(&format!("{name}.new")));
+        let written = (|| {
+            let mut file =
+                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&draft, &path)?;
+            // The rename itself is durable once the folder that holds the name is.
+            File::open(path.parent().unwrap_or(&self.path))?.sync_all()
+        })();
+        written.map_err(|source| DataDirError::Io { operation: "write", path, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_private_and_has_one_user() {
+        let outer = tempfile::tempdir().unwrap();
+        let path = outer.path().join("a/b");
+        let first = DataDir::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(matches!(DataDir::open(&path), Err(DataDirError::InUse(_))));
+        drop(first);
+        fs::set_permissions(&path, Permissions::from_mode(0o750)).unwrap();
+        assert!(matches!(DataDir::open(&path), Err(DataDirError::TooLoose { mode: 0o750, .. })));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = DataDir::open(&outer.path().join("data")).unwrap();
+        assert_eq!(folder.read("x").unwrap(), None);
+        folder.write("x", b"1").unwrap();
+        folder.write("x", b"2").unwrap();
+        assert_eq!(folder.read("x").unwrap(), Some(b"2".to_vec()));
+        assert!(!folder.file("x.new").exists());
+    }
+}
