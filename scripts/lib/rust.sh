@@ -1,8 +1,11 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # The Rust toolchain: found even where HOME points elsewhere, and installed only where Debian's own would do.
-# Sourced after common.sh.
+# Sourced after common.sh, which sets $repo.
 
-target_dir() { printf '%s\n' "${CARGO_TARGET_DIR:-$repo/target}"; }
+# Where cargo puts what it builds: CARGO_TARGET_DIR and cargo's own settings may say another place than target/.
+target_dir() {
+  (cd "$repo" && cargo metadata --no-deps --format-version 1 --locked) | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
+}
 
 wanted_rust() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$repo/Cargo.toml"; }
 
