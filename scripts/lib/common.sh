@@ -8,9 +8,13 @@
 # "set -e" in command substitutions too, and no silent end: whatever stops a script is named.
 shopt -s inherit_errexit
 set -o errtrace
-trap '((BASH_SUBSHELL > 0)) || printf "%s: stopped at line %s: %s\n" "${BASH_SOURCE[0]##*/}" "$LINENO" "$BASH_COMMAND" >&2' ERR
+trap 'name_failure "${BASH_SOURCE[0]##*/}" "$LINENO" "$BASH_COMMAND"' ERR
+name_failure() { ((BASH_SUBSHELL > 0)) || printf '%s: stopped at line %s: %s\n' "$@" >&2; }
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+# dockerd and its kind live there, which is not on everybody's PATH.
+PATH=$PATH:/usr/sbin:/sbin
 
 # Where the local cluster and the test registry keep what they write. In .gitignore.
 state_dir() { realpath --canonicalize-missing "${PODLING_CLUSTER_DIR:-$repo/.cluster}"; }
@@ -53,7 +57,9 @@ know_packages() {
   local package
   command -v apt-get >/dev/null || die "this needs Debian or Ubuntu: there is no apt-get here to bring $*"
   for package in "$@"; do
-    [[ $(LC_ALL=C apt-cache policy "$package" 2>/dev/null) == *'Candidate: '[!\(]* ]] || { read_package_lists && return; }
+    [[ $(LC_ALL=C apt-cache policy "$package") != *'Candidate: '[!\(]* ]] || continue
+    read_package_lists
+    return
   done
 }
 
@@ -149,7 +155,9 @@ end_process() {
 port_holder() {
   local hex inodes inode pid
   hex=$(printf '%04X' "$1")
-  inodes=$(awk -v port=":$hex" '$4 == "0A" && substr($2, length($2) - 4) == port { print $10 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+  # Of the sockets in state 0A (listening), those whose local address ends in the port.
+  inodes=$({ cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true; } |
+    awk -v port=":$hex\$" '$4 == "0A" && $2 ~ port { print $10 }')
   [[ -n $inodes ]] || return 1
   for inode in $inodes; do
     pid=$(find /proc/[0-9]*/fd -lname "socket:\[$inode\]" -printf '%h\n' -quit 2>/dev/null | cut -d/ -f3 || true)

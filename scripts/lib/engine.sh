@@ -3,7 +3,8 @@
 # needed. DOCKER_HOST is honoured. Sourced after common.sh.
 
 engine_host=${DOCKER_HOST:-unix:///var/run/docker.sock}
-[[ $engine_host == unix://* || $engine_host == tcp://* ]] || die "DOCKER_HOST=$engine_host: only unix:// and tcp:// are understood"
+[[ $engine_host == unix://* || $engine_host == tcp://* ]] ||
+  die "DOCKER_HOST=$engine_host: only unix:// and tcp:// are understood"
 
 # One call: engine_api GET /version; engine_api POST /containers/create --json …. Fails on a status of 400 or more,
 # and prints the Engine's answer in any case.
