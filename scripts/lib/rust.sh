@@ -49,6 +49,7 @@ install_rust() {
 
 explain_rust() {
   say "Podling needs Rust $(wanted_rust) or newer (found: $(cargo --version 2>/dev/null || echo none))."
-  say "The packages of this system are older. Install it with rustup, see https://rustup.rs, then run this again."
+  say "This system's own packages of it are older. rustup brings it: see https://rustup.rs, or, from Debian 13 and"
+  say "Ubuntu 24.04 on, apt-get install rustup, then rustup toolchain install $(wanted_rust). Then run this again."
   exit 1
 }
