@@ -1,1 +1,3 @@
+//! `podling-worker`: runs containers on a Docker Engine and reports.
+
 fn main() {}

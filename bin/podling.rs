@@ -1,1 +1,3 @@
+//! `podling`: the command line.
+
 fn main() {}

@@ -1,6 +1,8 @@
 //! Holds the sources against the picture in `docs/ARCHITECTURE.md`: who may import whom, how long a file and a
 //! function may be, that every file says what it is for, and which file alone may name what.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! The client against the real server: what it sends, how it fails, and how a stream is cancelled.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
+#![expect(clippy::disallowed_methods, reason = "its threads are joined where they are started")]
 
 #[expect(dead_code, reason = "the other test crates use the rest of it")]
 #[path = "support/http.rs"]

@@ -1,10 +1,14 @@
 //! The state manager without threads, sockets or disks: what each operation answers, and what it leaves behind.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
+
+#[expect(dead_code, reason = "the other test crates use the rest of it")]
 #[path = "support/cluster.rs"]
 mod cluster;
 
 use std::time::Duration;
 
+use cluster::{at, spec};
 use podling::api::wire::agent::{
     AttemptStatus, Desired, HeartbeatReply, HeartbeatRequest, HeldAttempt, Report, ReportStep,
     ReportsRequest, Verdict,
@@ -21,8 +25,7 @@ use podling::model::resources::{CpuMillis, MemoryBytes};
 use podling::model::task::{Reason, TaskStatus};
 use podling::model::time::Now;
 use podling::store::memory::MemoryStore;
-use podling::store::{Store, StoreError};
-use cluster::{at, spec};
+use podling::store::{Each, Store, StoreError};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const EPOCH: Epoch = Epoch(7);
@@ -243,7 +246,7 @@ fn a_task_without_a_node_fails_after_its_time() {
     let state = state();
     let task = create(&state, &["web"], at(100)).remove(0);
     assert!(state.expire_waiting(at(399)).value.is_empty());
-    assert_eq!(state.expire_waiting(at(400)).value, [task.clone()]);
+    assert_eq!(state.expire_waiting(at(400)).value, std::slice::from_ref(&task));
     let view = podling::api::wire::task::TaskView::from(&*state.task(task.as_str()).unwrap().unwrap().value);
     assert_eq!((view.status, view.reason), (TaskStatus::Failed, Some(Reason::NoNode)));
     assert_eq!(view.error.as_deref(), Some("no node took it in time: no node is registered"));
@@ -351,10 +354,7 @@ impl Store for Kept {
         Ok(())
     }
 
-    fn replay(
-        &mut self,
-        each: &mut dyn FnMut(Revision, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError> {
         self.0.iter().try_for_each(|(at, record)| each(*at, record))
     }
 }

@@ -1,17 +1,19 @@
 //! Placement and the collections under random histories: what must hold whatever happens, in whatever order.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
+
 #[path = "support/cluster.rs"]
 mod cluster;
 
 use std::collections::BTreeMap;
 
+use cluster::{Cluster, at};
 use podling::control::change::Change;
 use podling::control::schedule;
 use podling::model::id::NodeId;
 use podling::model::node::{Availability, NodeStatus};
 use podling::model::task::{Ending, Step, TaskStatus};
 use proptest::prelude::*;
-use cluster::{Cluster, at};
 
 /// Something that happens to a cluster of nodes `n0` … `n4`.
 #[derive(Clone, Debug)]

@@ -3,11 +3,14 @@
 //! A node is a line `NAME RUNNING/CAPACITY HEARD [WORD…]`, where HEARD is the second at which it was last heard and
 //! the words are what an operator or a fault did to it: `cordoned`, `draining`, `offline`, `unready`.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
+
+#[expect(dead_code, reason = "the other test crates use the rest of it")]
 #[path = "support/cluster.rs"]
 mod cluster;
 
-use podling::control::schedule;
 use cluster::Cluster;
+use podling::control::schedule;
 
 /// Plans `tasks` new tasks on a cluster and compares the plan, one task a line, why the next is stuck at the end.
 #[track_caller]

@@ -180,7 +180,7 @@ mod tests {
 
     use super::*;
     use crate::runtime::supervise;
-    use crate::store::StoreError;
+    use crate::store::{Each, StoreError};
 
     /// A store whose commits wait until the test lets them.
     struct Gated(Receiver<()>, Sender<Vec<u64>>);
@@ -193,10 +193,7 @@ mod tests {
             Ok(())
         }
 
-        fn replay(
-            &mut self,
-            _: &mut dyn FnMut(Revision, &[u8]) -> Result<(), StoreError>,
-        ) -> Result<(), StoreError> {
+        fn replay(&mut self, _: &mut Each<'_>) -> Result<(), StoreError> {
             Ok(())
         }
     }

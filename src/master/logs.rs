@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::api::routes;
 use crate::api::wire::log::LogLine;
-use crate::http::{Client, ClientError, Problem, Request, Responder, StreamHead, StreamWriter};
+use crate::http::{Client, Problem, Request, Responder, StreamHead, StreamWriter};
 use crate::master::handlers::query::{Query, flag};
 use crate::master::state::State;
 use crate::model::id::{Attempt, NodeId, TaskId};
@@ -267,9 +267,9 @@ impl<'a> Reader<'a> {
         let silence = if query.follow { FOLLOWED_SILENCE } else { SILENCE };
         let opened = Client::new(&format!("http://{address}"))
             .and_then(|client| client.stream(&path, &[("Accept", query.media_type())], silence));
-        opened.map_err(|error| match error {
-            ClientError::Refused(problem) if problem.status == 404 => Copied::Unknown,
-            other => broken(other.to_string()),
+        opened.map_err(|error| {
+            let is_unknown = error.problem().is_some_and(|problem| problem.status == 404);
+            if is_unknown { Copied::Unknown } else { broken(error.to_string()) }
         })
     }
 

@@ -48,7 +48,7 @@ struct NewTaskRecord {
 }
 
 /// Writes a change.
-pub fn encode(change: &Change) -> Vec<u8> {
+pub(super) fn encode(change: &Change) -> Vec<u8> {
     let record = match change.clone() {
         Change::Created(creation) => Record::Created(created(creation)),
         Change::Advanced { task, step } => Record::Advanced { task, step },
@@ -65,7 +65,7 @@ pub fn encode(change: &Change) -> Vec<u8> {
 ///
 /// # Errors
 /// Says what is wrong with the bytes.
-pub fn decode(bytes: &[u8]) -> Result<Change, String> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Change, String> {
     let record: Record = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     Ok(match record {
         Record::Created(record) => Change::Created(creation(record)?),

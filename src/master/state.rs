@@ -218,7 +218,7 @@ impl State {
     pub fn expire_waiting(&self, now: Now) -> AsOf<Vec<TaskId>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
         let overdue = tasks.overdue(now.mono);
-        let why = (!overdue.is_empty()).then(|| fit::explain(&nodes)).unwrap_or_default();
+        let why = if overdue.is_empty() { String::new() } else { fit::explain(&nodes) };
         for task in &overdue {
             let why = format!("no node took it in time: {why}");
             let step = Step::Expire { at: now.wall, why };

@@ -314,7 +314,17 @@ impl Task {
         created_at: WallTime,
     ) -> Self {
         let state = TaskState::Pending { since: created_at, detail: None };
-        Self { id, name, spec, batch, created_at, attempt: Attempt::FIRST, refused_by: Vec::new(), stop: None, state }
+        Self {
+            id,
+            name,
+            spec,
+            batch,
+            created_at,
+            attempt: Attempt::FIRST,
+            refused_by: Vec::new(),
+            stop: None,
+            state,
+        }
     }
 
     /// The word for where it is.

@@ -13,7 +13,7 @@ use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
 };
 
-use super::{Store, StoreError};
+use super::{Each, Store, StoreError};
 use crate::model::id::Revision;
 
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
@@ -84,10 +84,7 @@ impl Store for EmbeddedStore {
         write.commit().map_err(io("write"))
     }
 
-    fn replay(
-        &mut self,
-        each: &mut dyn FnMut(Revision, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError> {
         let read = self.database.begin_read().map_err(io("read"))?;
         let journal = read.open_table(JOURNAL).map_err(|e| self.damaged(e))?;
         let mut expected: Option<u64> = None;
@@ -141,6 +138,8 @@ impl<'a> Iterator for Unpack<'a> {
     }
 }
 
+// redb's own enum, which may grow: whatever it says of the file, the file can't be used.
+#[expect(clippy::wildcard_enum_match_arm, reason = "not our enum, and not exhaustive")]
 fn open_error(path: &Path, error: &DatabaseError) -> StoreError {
     match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },

@@ -1,6 +1,6 @@
 //! A store without a disk, for tests and `--store memory`: it takes everything and gives nothing back after a start.
 
-use super::{Store, StoreError};
+use super::{Each, Store, StoreError};
 use crate::model::id::Revision;
 
 /// Forgets at once. What the state needs, the state itself holds.
@@ -12,10 +12,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn replay(
-        &mut self,
-        _each: &mut dyn FnMut(Revision, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    fn replay(&mut self, _each: &mut Each<'_>) -> Result<(), StoreError> {
         Ok(())
     }
 }

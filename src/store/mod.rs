@@ -24,11 +24,11 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// The store can't be read, or `each` refused a record.
-    fn replay(
-        &mut self,
-        each: &mut dyn FnMut(Revision, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError>;
+    fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError>;
 }
+
+/// What is called with each record that is given back.
+pub type Each<'a> = dyn FnMut(Revision, &[u8]) -> Result<(), StoreError> + 'a;
 
 /// Why a store failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,5 @@
 //! A cluster without processes: the master's collections, filled from text.
 
-#![allow(dead_code, reason = "no single test uses all of it")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
