@@ -3,16 +3,15 @@
 //! A [`Rig`] makes every container under a cluster id that nobody else has, and removes them all when it is
 //! dropped, after a panic too. So tests can share one Docker Engine with each other and with people.
 
+#[expect(dead_code, reason = "tests of clusters use the rest of it")]
+pub(crate) mod docker;
+pub(crate) mod registry;
+
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use podling::engine::docker::{Deadlines, DockerEngine};
 use podling::engine::hollow::HollowEngine;
 use podling::engine::{
     ContainerKey, ContainerRequest, Engine, EngineError, LogItem, LogRecord, LogRequest, Owner,
@@ -22,8 +21,7 @@ use podling::model::resources::MemoryBytes;
 use podling::model::spec::{Labels, Network, Ports, PullPolicy, TaskSpec, Variables};
 use ulid::Ulid;
 
-/// The image that every test runs.
-pub(crate) const IMAGE: &str = "podling/busybox:latest";
+pub(crate) use docker::{IMAGE, ask_docker, docker_host};
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -39,16 +37,7 @@ pub(crate) struct Rig {
 impl Rig {
     /// On the Docker Engine of this machine.
     pub(crate) fn docker() -> Self {
-        let engine = DockerEngine::connect(docker_host().as_deref(), Deadlines::default()).unwrap();
-        if let Err(error) = engine.describe() {
-            panic!(
-                "no Docker Engine answers ({error}): run scripts/engine, or scripts/test which runs it first"
-            );
-        }
-        if !engine.has_image(&IMAGE.parse().unwrap()).unwrap() {
-            make_image();
-        }
-        Self::on(Arc::new(engine))
+        Self::on(Arc::new(docker::engine()))
     }
 
     /// On a hollow engine.
@@ -182,32 +171,6 @@ pub(crate) fn writes_lines(lines: u32, then: Duration) -> TaskSpec {
     );
     let (lines, then) = (lines.to_string(), then.as_millis().to_string());
     program(&script, &[("HOLLOW_LOG_LINES", &lines), ("HOLLOW_RUN_MS", &then)])
-}
-
-/// Where the tests' Docker Engine listens; none is the local socket.
-pub(crate) fn docker_host() -> Option<String> {
-    std::env::var("DOCKER_HOST").ok()
-}
-
-/// One plain request to Docker, for what an [`Engine`] doesn't say or do: status line and body.
-pub(crate) fn ask_docker(method: &str, path: &str, headers: &str) -> (String, String) {
-    let host = docker_host().unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
-    let path_of_socket = host.strip_prefix("unix://").expect("these tests want Docker on a unix socket");
-    let mut socket = UnixStream::connect(path_of_socket).unwrap();
-    let head = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\n{headers}Content-Length: 0\r\n\r\n");
-    socket.write_all(head.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).unwrap();
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
-    (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
-}
-
-fn make_image() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/image");
-    assert!(script.exists(), "the image {IMAGE} is missing, and so is scripts/image, which makes it");
-    let status = Command::new(&script).status().unwrap();
-    assert!(status.success(), "scripts/image could not make {IMAGE}");
 }
 
 /// Whether an error says that nobody answers.

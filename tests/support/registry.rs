@@ -1,0 +1,86 @@
+//! A real registry: Debian's `docker-registry`, on a free port of loopback, with a folder of its own.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::docker::ask_docker;
+
+const PROGRAM: &str = "/usr/bin/docker-registry";
+
+/// A registry, ended with the test.
+pub(crate) struct Registry {
+    child: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Registry {
+    pub(crate) fn start() -> Self {
+        assert!(Path::new(PROGRAM).exists(), "{PROGRAM} is missing: run apt-get install docker-registry");
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (config, log) = (folder.path().join("config.yml"), folder.path().join("log"));
+        let text = format!(
+            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n",
+            folder.path().join("data").display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut child = Command::new(PROGRAM)
+            .arg("serve")
+            .arg(&config)
+            .stdout(File::create(log).unwrap())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let ready = lines.by_ref().any(|line| line.is_ok_and(|line| line.contains("listening on")));
+        assert!(ready, "the registry ended");
+        // Nobody reads on: it says little, and its pipe holds that.
+        std::mem::forget(lines);
+        Self { child, port, _folder: folder }
+    }
+
+    /// What the sample image is called there.
+    pub(crate) fn image(&self, tag: &str) -> String {
+        format!("127.0.0.1:{}/podling/busybox:{tag}", self.port)
+    }
+
+    /// Puts the sample image into it. The Engine doesn't hold it under that name afterwards.
+    pub(crate) fn push(&self, tag: &str) -> Tag {
+        let repository = format!("127.0.0.1:{}/podling/busybox", self.port);
+        let pushed = Tag(self.image(tag));
+        let (status, body) =
+            ask_docker("POST", &format!("/images/podling/busybox:latest/tag?repo={repository}&tag={tag}"), "");
+        assert!(status.contains(" 201 "), "{status} {body}");
+        let auth = "X-Registry-Auth: e30=\r\n";
+        let (_, told) = ask_docker("POST", &format!("/images/{repository}/push?tag={tag}"), auth);
+        assert!(told.contains("digest: sha256"), "{told}");
+        pushed.remove();
+        pushed
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An image name on the Docker Engine, taken away with the test.
+pub(crate) struct Tag(pub(crate) String);
+
+impl Tag {
+    fn remove(&self) {
+        ask_docker("DELETE", &format!("/images/{}", self.0), "");
+    }
+}
+
+impl Drop for Tag {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
