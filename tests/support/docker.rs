@@ -124,12 +124,8 @@ impl Stranger {
         let body = json!({
             "Image": IMAGE, "Cmd": ["sleep", "600"], "Labels": labels, "HostConfig": {"NetworkMode": "none"},
         });
-        let (status, answer) = ask_with(
-            "POST",
-            "/containers/create",
-            "Content-Type: application/json\r\n",
-            &body.to_string(),
-        );
+        let (status, answer) =
+            ask_with("POST", "/containers/create", "Content-Type: application/json\r\n", &body.to_string());
         assert!(status.contains(" 201 "), "{status} {answer}");
         let answer: Value = serde_json::from_str(&answer).unwrap();
         let stranger = Self { id: answer["Id"].as_str().unwrap().to_owned() };

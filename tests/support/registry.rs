@@ -52,8 +52,11 @@ impl Registry {
     pub(crate) fn push(&self, tag: &str) -> Tag {
         let repository = format!("127.0.0.1:{}/podling/busybox", self.port);
         let pushed = Tag(self.image(tag));
-        let (status, body) =
-            ask_docker("POST", &format!("/images/podling/busybox:latest/tag?repo={repository}&tag={tag}"), "");
+        let (status, body) = ask_docker(
+            "POST",
+            &format!("/images/podling/busybox:latest/tag?repo={repository}&tag={tag}"),
+            "",
+        );
         assert!(status.contains(" 201 "), "{status} {body}");
         let auth = "X-Registry-Auth: e30=\r\n";
         let (_, told) = ask_docker("POST", &format!("/images/{repository}/push?tag={tag}"), auth);

@@ -1,0 +1,365 @@
+//! A cluster of real processes on a temporary folder and free ports, and its user's hands: the API and the command
+//! line.
+//!
+//! When a [`Cluster`] is dropped, after a panic too, it ends the processes that it started, by their ids, and then
+//! removes the containers that carry its own cluster's label. So clusters can share one Docker Engine with each other
+//! and with people. After a panic it prints what its processes said; without one it makes sure that none of them
+//! panicked.
+
+pub(crate) mod docker;
+pub(crate) mod part;
+pub(crate) mod registry;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use podling::api::routes;
+use podling::api::wire::Page;
+use podling::api::wire::node::NodeView;
+use podling::api::wire::task::{BatchCreated, TaskView};
+use podling::http::client::{Call, Reply};
+use podling::http::{Client, ClientError, Problem};
+use podling::model::node::NodeStatus;
+use podling::model::task::TaskStatus;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use docker::{Container, IMAGE};
+use part::{LONG, Part, poll, within};
+
+const MASTER: &str = env!("CARGO_BIN_EXE_podling-master");
+const WORKER: &str = env!("CARGO_BIN_EXE_podling-worker");
+const PODLING: &str = env!("CARGO_BIN_EXE_podling");
+
+/// How long one request may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How the master runs. Everything is some fifty times faster than by default, except that nodes are given up late:
+/// a busy machine must not look like a lost node.
+#[derive(Clone, Copy)]
+pub(crate) struct MasterOptions {
+    pub(crate) store: &'static str,
+    pub(crate) node_timeout_ms: u64,
+    pub(crate) pending_timeout_ms: u64,
+    /// A command that runs the master: `prlimit --nofile=64`.
+    pub(crate) under: &'static [&'static str],
+}
+
+impl Default for MasterOptions {
+    fn default() -> Self {
+        Self { store: "embedded", node_timeout_ms: 20_000, pending_timeout_ms: 0, under: &[] }
+    }
+}
+
+/// How a worker runs.
+#[derive(Clone, Copy)]
+pub(crate) struct WorkerOptions {
+    pub(crate) engine: &'static str,
+    pub(crate) capacity: u32,
+    pub(crate) concurrency: u32,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self { engine: "docker", capacity: 1000, concurrency: 4 }
+    }
+}
+
+/// What a run of the command line came to.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A master and its workers.
+pub(crate) struct Cluster {
+    pub(crate) id: String,
+    pub(crate) client: Client,
+    pub(crate) master: Part,
+    workers: BTreeMap<String, Part>,
+    uses_docker: bool,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// A master without workers.
+    pub(crate) fn start(options: MasterOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("master");
+        let mut words = to_words(options.under);
+        words.push(MASTER.to_owned());
+        words.extend(to_words(&["--listen", "127.0.0.1:0", "--tick-ms", "50", "--store", options.store]));
+        words.extend(["--data-dir".to_owned(), data.display().to_string()]);
+        words.extend(["--node-timeout-ms".to_owned(), options.node_timeout_ms.to_string()]);
+        words.extend(["--pending-timeout-ms".to_owned(), options.pending_timeout_ms.to_string()]);
+        let program = words.remove(0);
+        let master = Part::start(folder.path(), "master", &program, words);
+        let identity = std::fs::read(data.join("cluster.json")).unwrap();
+        let identity: Value = serde_json::from_slice(&identity).unwrap();
+        let id = identity["cluster_id"].as_str().unwrap().to_owned();
+        let client = Client::new(&master.url()).unwrap();
+        Self { id, client, master, workers: BTreeMap::new(), uses_docker: false, folder }
+    }
+
+    /// A master with `worker-1` and so on, on the Docker Engine.
+    pub(crate) fn with_workers(count: u32) -> Self {
+        let mut cluster = Self::start(MasterOptions::default());
+        for number in 1..=count {
+            cluster.start_worker(&format!("worker-{number}"), WorkerOptions::default());
+        }
+        cluster
+    }
+
+    /// Starts a worker and waits until the master knows it.
+    #[track_caller]
+    pub(crate) fn start_worker(&mut self, id: &str, options: WorkerOptions) {
+        if options.engine == "docker" {
+            drop(docker::engine());
+            self.uses_docker = true;
+        }
+        let mut words = to_words(&["--listen", "127.0.0.1:0", "--heartbeat-ms", "200", "--node-id", id]);
+        words.extend(["--data-dir".to_owned(), self.data_of(id).display().to_string()]);
+        words.extend(["--master".to_owned(), self.master.url()]);
+        words.extend(to_words(&["--engine", options.engine]));
+        words.extend(["--capacity".to_owned(), options.capacity.to_string()]);
+        words.extend(["--engine-concurrency".to_owned(), options.concurrency.to_string()]);
+        let worker = Part::start(self.folder.path(), id, WORKER, words);
+        self.workers.insert(id.to_owned(), worker);
+        self.wait_for_node(id, NodeStatus::Online);
+    }
+
+    pub(crate) fn worker(&self, id: &str) -> &Part {
+        &self.workers[id]
+    }
+
+    pub(crate) fn worker_mut(&mut self, id: &str) -> &mut Part {
+        self.workers.get_mut(id).expect("it was started")
+    }
+
+    /// Starts a worker that has ended again, on its own data folder. Doesn't wait for the master to notice.
+    #[track_caller]
+    pub(crate) fn start_worker_again(&mut self, id: &str) {
+        self.worker_mut(id).start_again(&[]);
+    }
+
+    /// Starts the master that has ended again, where its workers look for it.
+    #[track_caller]
+    pub(crate) fn start_master_again(&mut self) {
+        let address = self.master.address.to_string();
+        self.master.start_again(&[("127.0.0.1:0", &address)]);
+        assert_eq!(self.master.address.to_string(), address);
+    }
+
+    /// A worker's data folder.
+    pub(crate) fn data_of(&self, worker: &str) -> PathBuf {
+        self.folder.path().join(format!("data-{worker}"))
+    }
+
+    // ------------------------------------------------------------------------------------------------- the API
+
+    /// Any request; `body` is sent as it is.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<Reply, ClientError> {
+        let body = body.map(|body| body.to_string().into_bytes());
+        self.client.call(Call { body, ..Call::new(method, path, PATIENCE) })
+    }
+
+    /// The problem that a request is answered with.
+    #[track_caller]
+    pub(crate) fn refusal(&self, method: &str, path: &str, body: Option<Value>) -> Problem {
+        match self.ask(method, path, body) {
+            Err(ClientError::Refused(problem)) => *problem,
+            other => panic!("{method} {path}: {other:?}"),
+        }
+    }
+
+    /// Creates a task.
+    #[track_caller]
+    pub(crate) fn create(&self, spec: &Value) -> TaskView {
+        self.client.post(routes::TASKS, spec, PATIENCE, false).unwrap()
+    }
+
+    /// Creates `count` equals; their ids by index.
+    #[track_caller]
+    pub(crate) fn create_equals(&self, count: u32, mut spec: Value) -> Vec<String> {
+        spec["count"] = json!(count);
+        let batch: BatchCreated = self.client.post(routes::TASKS, &spec, PATIENCE, false).unwrap();
+        assert!(batch.items.iter().map(|item| item.index).eq(0..count), "{batch:?}");
+        batch.items.iter().map(|item| item.task_id.to_string()).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn task(&self, reference: &str) -> TaskView {
+        self.client.get(&routes::task(reference), PATIENCE).unwrap()
+    }
+
+    /// Every task, by id.
+    #[track_caller]
+    pub(crate) fn tasks(&self) -> Vec<TaskView> {
+        let path = format!("{}?limit=10000", routes::TASKS);
+        self.client.get::<Page<TaskView>>(&path, PATIENCE).unwrap().items
+    }
+
+    /// Waits until a task is as wanted.
+    #[track_caller]
+    pub(crate) fn wait_for(
+        &self,
+        reference: &str,
+        what: &str,
+        is_so: impl Fn(&TaskView) -> bool,
+    ) -> TaskView {
+        let found = poll(LONG, || Some(self.task(reference)).filter(&is_so));
+        found.unwrap_or_else(|| panic!("{what}: not within {LONG:?}: {:?}", self.task(reference)))
+    }
+
+    /// Waits until a task runs. One that ended instead fails the test at once.
+    #[track_caller]
+    pub(crate) fn wait_for_running(&self, reference: &str) -> TaskView {
+        let task = self.wait_for(reference, "it runs or has ended", |task| {
+            task.status == TaskStatus::Running || task.status.is_terminal()
+        });
+        assert_eq!(task.status, TaskStatus::Running, "{task:?}");
+        task
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_end(&self, reference: &str) -> TaskView {
+        self.wait_for(reference, "it has ended", |task| task.status.is_terminal())
+    }
+
+    /// Waits until all tasks have this status.
+    #[track_caller]
+    pub(crate) fn wait_for_all(&self, status: TaskStatus) -> Vec<TaskView> {
+        within(LONG, &format!("all are {}", status.as_str()), || {
+            let tasks = self.tasks();
+            tasks.iter().all(|task| task.status == status).then_some(tasks)
+        })
+    }
+
+    /// Asks for a task's end.
+    #[track_caller]
+    pub(crate) fn stop(&self, reference: &str, grace_ms: u64) -> TaskView {
+        let reply = self.ask("POST", &routes::task_stop(reference), Some(json!({ "grace_ms": grace_ms })));
+        let reply = reply.unwrap();
+        assert_eq!(reply.status, 202);
+        reply.json().unwrap()
+    }
+
+    /// A task's log as text. `query` begins with `?` or is empty.
+    #[track_caller]
+    pub(crate) fn log(&self, reference: &str, query: &str) -> String {
+        let path = format!("{}{query}", routes::task_logs(reference));
+        String::from_utf8(self.ask("GET", &path, None).unwrap().body).unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn node(&self, id: &str) -> Option<NodeView> {
+        match self.client.get(&routes::node(id), PATIENCE) {
+            Ok(node) => Some(node),
+            Err(ClientError::Refused(problem)) if problem.code == "node_not_found" => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_node(&self, id: &str, status: NodeStatus) -> NodeView {
+        within(LONG, &format!("{id} is {}", status.as_str()), || {
+            self.node(id).filter(|node| node.status == status)
+        })
+    }
+
+    // -------------------------------------------------------------------------------- the command line, and Docker
+
+    /// Runs the command line as a user would, against this master. One that hangs is killed after a minute.
+    #[track_caller]
+    pub(crate) fn podling(&self, words: &[&str]) -> Said {
+        self.podling_at(&self.master.url(), words)
+    }
+
+    /// The same, against another address.
+    #[track_caller]
+    pub(crate) fn podling_at(&self, master: &str, words: &[&str]) -> Said {
+        let mut command = part::command(self.folder.path(), "timeout");
+        command.args(["--foreground", "--signal=KILL", "60", PODLING]).args(words);
+        let output = command.env("PODLING_MASTER", master).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        Said { code: output.status.code(), stdout, stderr }
+    }
+
+    /// The same, where it must succeed: what it wrote to stdout.
+    #[track_caller]
+    pub(crate) fn podling_ok(&self, words: &[&str]) -> String {
+        let said = self.podling(words);
+        assert_eq!(said.code, Some(0), "podling {words:?}: {said:?}");
+        said.stdout
+    }
+
+    /// Every container of this cluster, running or not.
+    pub(crate) fn containers(&self) -> Vec<Container> {
+        docker::containers_of(&self.id)
+    }
+
+    /// Those of one task.
+    pub(crate) fn containers_of(&self, task: &str) -> Vec<Container> {
+        self.containers().into_iter().filter(|container| container.task == task).collect()
+    }
+
+    fn remove_containers(&self) {
+        // What a worker had asked for when it was ended may still appear: hence until there is none.
+        for _ in 0..50 {
+            let left = self.containers();
+            if left.is_empty() {
+                return;
+            }
+            std::thread::scope(|scope| {
+                for share in left.chunks(left.len().div_ceil(4)) {
+                    scope.spawn(move || {
+                        for container in share {
+                            docker::remove(&container.id);
+                        }
+                    });
+                }
+            });
+        }
+        println!("containers of the cluster {} are left: {:?}", self.id, self.containers());
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        const ORDERLY: Duration = Duration::from_secs(5);
+        self.workers.values_mut().for_each(Part::ask_to_end);
+        self.workers.values_mut().for_each(|worker| worker.end(ORDERLY));
+        self.master.ask_to_end();
+        self.master.end(ORDERLY);
+        let parts = || std::iter::once(&self.master).chain(self.workers.values());
+        if std::thread::panicking() {
+            parts().for_each(|part| println!("{}", part.told_log()));
+        }
+        if self.uses_docker {
+            self.remove_containers();
+        }
+        if !std::thread::panicking() {
+            for part in parts() {
+                assert!(!part.log().contains("panicked at"), "{}", part.told_log());
+            }
+        }
+    }
+}
+
+/// A task that runs a script in a container without a network.
+pub(crate) fn script(name: &str, script: &str) -> Value {
+    json!({"name": name, "image": IMAGE, "command": ["sh", "-c", script], "network": "none", "pull": "never"})
+}
+
+/// A task that runs until it is told to end, and then does so at once with this code.
+pub(crate) fn obeys(name: &str, code: i32) -> Value {
+    script(name, &format!("trap 'exit {code}' TERM; sleep 600 & wait"))
+}
+
+fn to_words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
