@@ -11,7 +11,7 @@ pub(crate) mod part;
 pub(crate) mod registry;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use podling::api::routes;
@@ -97,9 +97,7 @@ impl Cluster {
         words.extend(["--pending-timeout-ms".to_owned(), options.pending_timeout_ms.to_string()]);
         let program = words.remove(0);
         let master = Part::start(folder.path(), "master", &program, words);
-        let identity = std::fs::read(data.join("cluster.json")).unwrap();
-        let identity: Value = serde_json::from_slice(&identity).unwrap();
-        let id = identity["cluster_id"].as_str().unwrap().to_owned();
+        let id = identity(folder.path())["cluster_id"].as_str().unwrap().to_owned();
         let client = Client::new(&master.url()).unwrap();
         Self { id, client, master, workers: BTreeMap::new(), uses_docker: false, folder }
     }
@@ -151,6 +149,11 @@ impl Cluster {
         let address = self.master.address.to_string();
         self.master.start_again(&[("127.0.0.1:0", &address)]);
         assert_eq!(self.master.address.to_string(), address);
+    }
+
+    /// The number of the master's present start.
+    pub(crate) fn epoch(&self) -> u64 {
+        identity(self.folder.path())["epoch"].as_u64().unwrap()
     }
 
     /// A worker's data folder.
@@ -348,6 +351,12 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// Who a master says it is, in its data folder.
+fn identity(folder: &Path) -> Value {
+    let bytes = std::fs::read(folder.join("master/cluster.json")).unwrap();
+    serde_json::from_slice(&bytes).unwrap()
 }
 
 /// A task that runs a script in a container without a network.
