@@ -132,7 +132,7 @@ fn of_image(image: &str) -> Value {
 fn an_image_is_fetched_or_the_registrys_own_words_are_told() {
     let cluster = Cluster::with_workers(1);
     let registry = Registry::start();
-    let there = registry.push("day");
+    let there = registry.push();
     let task = cluster.wait_for_end(cluster.create(&of_image(&there.0)).task_id.as_str());
     assert_eq!(end_of(&task), (TaskStatus::Completed, None, Some(0)), "{task:?}");
 

@@ -14,7 +14,7 @@ use crate::support::{Rig, docker_host};
 fn an_image_comes_from_a_registry_or_its_words_do() {
     let rig = Rig::docker();
     let registry = Registry::start();
-    let tag = registry.push("v1");
+    let tag = registry.push();
 
     let image = tag.0.parse().unwrap();
     assert_eq!(rig.engine.has_image(&image), Ok(false));

@@ -1,4 +1,5 @@
-//! A real registry: Debian's `docker-registry`, on a free port of loopback, with a folder of its own.
+//! A real registry on loopback: the one that `scripts/test` started, or Debian's `docker-registry`, on a free port with
+//! a folder of its own.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -6,22 +7,66 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use ulid::Ulid;
+
 use super::docker::ask_docker;
 
 const PROGRAM: &str = "/usr/bin/docker-registry";
 
-/// A registry, ended with the test.
+/// Where `scripts/test` says the address of the registry that it started.
+const STARTED: &str = "PODLING_TEST_REGISTRY";
+
+/// A registry. One that this started ends with the test.
 pub(crate) struct Registry {
+    address: String,
+    _own: Option<Own>,
+}
+
+/// The process of a registry, and its folder.
+struct Own {
     child: Child,
-    port: u16,
     _folder: tempfile::TempDir,
 }
 
 impl Registry {
     pub(crate) fn start() -> Self {
-        assert!(Path::new(PROGRAM).exists(), "{PROGRAM} is missing: run apt-get install docker-registry");
-        let folder = tempfile::tempdir().unwrap();
+        if let Ok(address) = std::env::var(STARTED) {
+            return Self { address, _own: None };
+        }
+        let why = "run scripts/test, which starts a registry, or apt-get install docker-registry";
+        assert!(Path::new(PROGRAM).exists(), "{PROGRAM} is missing and {STARTED} isn't set: {why}");
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { address: format!("127.0.0.1:{port}"), _own: Some(Own::start(port)) }
+    }
+
+    /// What the sample image is called there.
+    pub(crate) fn image(&self, tag: &str) -> String {
+        format!("{}/podling/busybox:{tag}", self.address)
+    }
+
+    /// Puts the sample image into it under a name that nobody else uses. The Engine doesn't hold it under that name
+    /// afterwards.
+    pub(crate) fn push(&self) -> Tag {
+        let tag = Ulid::generate().to_string();
+        let repository = format!("{}/podling/busybox", self.address);
+        let pushed = Tag(self.image(&tag));
+        let (status, body) = ask_docker(
+            "POST",
+            &format!("/images/podling/busybox:latest/tag?repo={repository}&tag={tag}"),
+            "",
+        );
+        assert!(status.contains(" 201 "), "{status} {body}");
+        let auth = "X-Registry-Auth: e30=\r\n";
+        let (_, told) = ask_docker("POST", &format!("/images/{repository}/push?tag={tag}"), auth);
+        assert!(told.contains("digest: sha256"), "{told}");
+        pushed.remove();
+        pushed
+    }
+}
+
+impl Own {
+    fn start(port: u16) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let (config, log) = (folder.path().join("config.yml"), folder.path().join("log"));
         let text = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n",
@@ -40,33 +85,11 @@ impl Registry {
         assert!(ready, "the registry ended");
         // Nobody reads on: it says little, and its pipe holds that.
         std::mem::forget(lines);
-        Self { child, port, _folder: folder }
-    }
-
-    /// What the sample image is called there.
-    pub(crate) fn image(&self, tag: &str) -> String {
-        format!("127.0.0.1:{}/podling/busybox:{tag}", self.port)
-    }
-
-    /// Puts the sample image into it. The Engine doesn't hold it under that name afterwards.
-    pub(crate) fn push(&self, tag: &str) -> Tag {
-        let repository = format!("127.0.0.1:{}/podling/busybox", self.port);
-        let pushed = Tag(self.image(tag));
-        let (status, body) = ask_docker(
-            "POST",
-            &format!("/images/podling/busybox:latest/tag?repo={repository}&tag={tag}"),
-            "",
-        );
-        assert!(status.contains(" 201 "), "{status} {body}");
-        let auth = "X-Registry-Auth: e30=\r\n";
-        let (_, told) = ask_docker("POST", &format!("/images/{repository}/push?tag={tag}"), auth);
-        assert!(told.contains("digest: sha256"), "{told}");
-        pushed.remove();
-        pushed
+        Self { child, _folder: folder }
     }
 }
 
-impl Drop for Registry {
+impl Drop for Own {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
