@@ -12,6 +12,7 @@ pub(crate) mod registry;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use podling::api::routes;
@@ -72,6 +73,15 @@ pub(crate) struct Said {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+impl Said {
+    /// Runs a command to its end.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let output = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
 }
 
 /// A master and its workers.
@@ -284,12 +294,15 @@ impl Cluster {
     /// The same, against another address.
     #[track_caller]
     pub(crate) fn podling_at(&self, master: &str, words: &[&str]) -> Said {
+        Said::of(self.podling_command(master, words))
+    }
+
+    /// The same, ready to be run: for a thread that can't borrow the cluster.
+    pub(crate) fn podling_command(&self, master: &str, words: &[&str]) -> Command {
         let mut command = part::command(self.folder.path(), "timeout");
         command.args(["--foreground", "--signal=KILL", "60", PODLING]).args(words);
-        let output = command.env("PODLING_MASTER", master).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-        Said { code: output.status.code(), stdout, stderr }
+        command.env("PODLING_MASTER", master);
+        command
     }
 
     /// The same, where it must succeed: what it wrote to stdout.
