@@ -25,3 +25,4 @@ pub mod model;
 pub mod rest;
 pub mod runtime;
 pub mod store;
+pub mod worker;
