@@ -10,7 +10,8 @@
 //! 3. [`master`]: the state, and the threads that act on those decisions.
 //! 4. [`worker`]: one monitor thread per container, the reporter, the heartbeat.
 //! 5. [`engine`]: what a worker needs of Docker; and an engine without containers for tests.
-//! 6. [`api`] and [`http`]: what is said on the wire, and the gate that every byte passes.
+//! 6. [`api`], [`http`] and [`rest`]: what is said on the wire, the gate that every byte passes, and how a request
+//!    becomes a value.
 //! 7. [`store`], [`runtime`], [`cli`]: the journal's ground; clocks and threads; the command line.
 //!
 //! `docs/ARCHITECTURE.md` tells the life of one task through these files.
@@ -21,5 +22,7 @@ pub mod engine;
 pub mod http;
 pub mod master;
 pub mod model;
+pub mod rest;
 pub mod runtime;
 pub mod store;
+pub mod worker;

@@ -16,9 +16,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("engine", &["runtime", "model"]),
     ("store", &["runtime", "model"]),
     ("http", &["runtime", "model"]),
+    ("rest", &["api", "http", "model"]),
     ("cli", &["api", "http", "runtime", "model"]),
-    ("master", &["control", "store", "http", "api", "runtime", "model"]),
-    ("worker", &["control", "engine", "http", "api", "runtime", "model"]),
+    ("master", &["control", "store", "rest", "http", "api", "runtime", "model"]),
+    ("worker", &["control", "engine", "rest", "http", "api", "runtime", "model"]),
 ];
 
 const LONGEST_FILE: usize = 500;

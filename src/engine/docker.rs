@@ -244,6 +244,10 @@ impl Engine for DockerEngine {
             Opened::Refused(answer) => Err(answer.refusal("logs", id.as_str())),
         }
     }
+
+    fn close(&self) {
+        self.dockworker.close();
+    }
 }
 
 /// The answer of `POST /containers/create`.

@@ -391,6 +391,10 @@ impl Engine for HollowEngine {
         self.shared.world("logs")?.find(id, clock::mono())?;
         Ok(Box::new(log::HollowLog::new(Arc::clone(&self.shared), id.clone(), request)))
     }
+
+    fn close(&self) {
+        self.set_down(true);
+    }
 }
 
 fn holds(world: &World, image: &ImageRef) -> bool {

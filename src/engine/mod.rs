@@ -101,6 +101,10 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// The container is unknown, or the Engine doesn't answer.
     fn logs(&self, id: &ContainerId, request: LogRequest) -> Result<LogRecords, EngineError>;
+
+    /// Ends the waits and stops that block, and makes further ones fail as unreachable: for a process that ends.
+    /// Containers go on. Never blocks.
+    fn close(&self);
 }
 
 /// What an Engine says of itself.

@@ -5,20 +5,18 @@
 
 mod agents;
 mod nodes;
-pub(crate) mod query;
 mod tasks;
 
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::api::routes::{self, Found, MasterRoute};
-use crate::api::wire::{self, Mistake, MistakeKind};
+use crate::api::routes::{self, MasterRoute};
 use crate::http::{Problem, Request, Responder, Response, Service};
 use crate::master::dispatch::Dispatcher;
 use crate::master::logs;
 use crate::master::state::{AsOf, State};
+use crate::rest;
 use crate::runtime::supervise::Stop;
 
 /// The longest body of a request that isn't a batch, in bytes.
@@ -94,7 +92,9 @@ impl Answer {
 
 impl Service for Api {
     fn call(&self, request: Request, responder: Responder) {
-        match self.find(&request).and_then(|(route, words)| self.answer(route, &words, &request)) {
+        match rest::route(routes::MASTER, &request)
+            .and_then(|(route, words)| self.answer(route, &words, &request))
+        {
             Ok(Answer::Reply(reply)) => {
                 self.state.journal().when_durable(reply.at, move || responder.send(reply.value));
             }
@@ -102,52 +102,6 @@ impl Service for Api {
             Err(problem) => responder.send(problem),
         }
     }
-}
-
-impl Api {
-    fn find(&self, request: &Request) -> Result<(MasterRoute, Vec<String>), Problem> {
-        let segments = request.segments().map_err(|e| Problem::malformed("malformed_path", e.to_string()))?;
-        match routes::find(routes::MASTER, request.method.as_str(), &segments) {
-            Found::Route(route, words) => Ok((route, words)),
-            Found::OtherMethods(methods) => {
-                Err(Problem::method_not_allowed(request.method.as_str(), methods.join(", ")))
-            }
-            Found::Nothing => {
-                Err(Problem::not_found("no_such_path", format!("{} leads nowhere", request.path)))
-            }
-        }
-    }
-}
-
-/// Reads a request's JSON.
-pub(crate) fn read<T: DeserializeOwned>(request: &Request) -> Result<T, Problem> {
-    check_json(request)?;
-    wire::read(&request.body).map_err(|mistake| problem_of(&mistake))
-}
-
-/// Refuses a body that doesn't claim to be JSON.
-fn check_json(request: &Request) -> Result<(), Problem> {
-    let claims = request.headers.get("content-type");
-    let media = claims.and_then(|claim| claim.split(';').next()).map(str::trim);
-    match media {
-        Some(media) if media.eq_ignore_ascii_case("application/json") => Ok(()),
-        Some(media) => Err(Problem::unsupported_media_type(format!("{media:?} is not application/json"))),
-        None => {
-            Err(Problem::unsupported_media_type("the request has no Content-Type; application/json is taken"))
-        }
-    }
-}
-
-/// The problem document of a mistake in a body.
-pub(crate) fn problem_of(mistake: &Mistake) -> Problem {
-    let text = mistake.to_string();
-    let problem = match mistake.kind {
-        MistakeKind::Malformed => Problem::malformed("malformed_json", text),
-        MistakeKind::Invalid => Problem::invalid("invalid", text),
-        MistakeKind::NotSupported => Problem::invalid("not_supported", text),
-        MistakeKind::Policy => Problem::new(403, "policy", "The policy does not allow it", text),
-    };
-    if mistake.field.is_empty() { problem } else { problem.with("field", mistake.field.as_str()) }
 }
 
 /// A JSON reply.

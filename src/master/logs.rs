@@ -5,19 +5,17 @@
 //! the task has. A line that breaks is taken up again where it broke. What can't be had is said: as a notice in
 //! ndjson, and by the trailer `Podling-Incomplete: 1`.
 
-use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::routes;
 use crate::api::wire::log::LogLine;
-use crate::http::{Client, Problem, Request, Responder, StreamHead, StreamWriter};
-use crate::master::handlers::query::{Query, flag};
+use crate::http::{Client, Responder, StreamHead, StreamWriter};
 use crate::master::state::State;
 use crate::model::id::{Attempt, NodeId, TaskId};
 use crate::model::node::{NodeAddress, NodeStatus};
 use crate::model::task::Task;
+use crate::rest::log::LogQuery;
 
 /// How often a follower looks whether its task has moved on, while there is nothing to copy.
 const LOOK: Duration = Duration::from_millis(50);
@@ -33,74 +31,6 @@ const FOLLOWED_SILENCE: Duration = Duration::from_secs(86_400);
 
 /// The trailer that says that something is missing.
 const INCOMPLETE: &str = "Podling-Incomplete";
-
-/// What of a log is asked for.
-#[derive(Clone, Debug)]
-pub struct LogQuery {
-    /// Whether to go on to the task's end.
-    pub follow: bool,
-    /// Only the last so many lines.
-    pub tail: Option<u64>,
-    /// Whether each line begins with its time.
-    pub timestamps: bool,
-    /// `stdout`, `stderr` or `both`.
-    pub stream: String,
-    /// Only this attempt's.
-    pub attempt: Option<Attempt>,
-    /// Whether as ndjson.
-    pub as_lines: bool,
-}
-
-impl LogQuery {
-    /// Reads a request's query and `Accept`.
-    ///
-    /// # Errors
-    /// A problem that names the parameter that is wrong.
-    pub fn of(request: &Request) -> Result<Self, Problem> {
-        let mut query = Query::of(request)?;
-        let asked = Self {
-            follow: query.take("follow", flag)?.unwrap_or(false),
-            tail: query.take("tail", str::parse)?,
-            timestamps: query.take("timestamps", flag)?.unwrap_or(false),
-            stream: query.take("stream", stream)?.unwrap_or_else(|| "both".to_owned()),
-            attempt: query.take("attempt", attempt)?,
-            as_lines: request
-                .headers
-                .get("accept")
-                .is_some_and(|accept| accept.contains("application/x-ndjson")),
-        };
-        query.finish()?;
-        Ok(asked)
-    }
-
-    /// The same question, put to a worker.
-    fn path(&self, task: &TaskId, attempt: Attempt, tail: Option<u64>) -> String {
-        let mut path = routes::task_logs(task.as_str());
-        let (follow, timestamps, stream) = (self.follow, self.timestamps, &self.stream);
-        // Writing to a String can't fail.
-        let _ = write!(path, "?follow={follow}&timestamps={timestamps}&stream={stream}&attempt={attempt}");
-        if let Some(tail) = tail {
-            let _ = write!(path, "&tail={tail}");
-        }
-        path
-    }
-
-    const fn media_type(&self) -> &'static str {
-        if self.as_lines { "application/x-ndjson" } else { "text/plain; charset=utf-8" }
-    }
-}
-
-fn stream(text: &str) -> Result<String, String> {
-    match text {
-        "stdout" | "stderr" | "both" => Ok(text.to_owned()),
-        other => Err(format!("{other:?} must be stdout, stderr or both")),
-    }
-}
-
-fn attempt(text: &str) -> Result<Attempt, String> {
-    let number = text.parse::<u32>().ok().filter(|number| *number > 0);
-    number.map(Attempt).ok_or_else(|| format!("{text:?} must be a number from 1"))
-}
 
 /// One reader of one task's log.
 pub struct LogStream {

@@ -8,6 +8,9 @@ use crate::http::Caps;
 use crate::model::time::parse_duration;
 use crate::runtime::logging;
 use crate::runtime::settings::{Environment, Flags, SettingsError};
+use crate::runtime::values::{
+    count, default_data_dir, folder, listen_address, millis, positive_millis, refuse_open_address,
+};
 
 /// What `podling-master --help` prints.
 pub const HELP: &str = "\
@@ -104,11 +107,7 @@ impl Settings {
         };
         accept_what_is_to_come(&mut flags)?;
         flags.finish()?;
-        if !settings.listen.ip().is_loopback() && !settings.insecure {
-            let why =
-                format!("{} is not loopback: without TLS and tokens that needs --insecure", settings.listen);
-            return Err(SettingsError::of("--listen", why));
-        }
+        refuse_open_address(settings.listen, settings.insecure)?;
         Ok(settings)
     }
 }
@@ -121,25 +120,6 @@ fn accept_what_is_to_come(flags: &mut Flags) -> Result<(), SettingsError> {
     flags.switch("--accept-state").map(drop)
 }
 
-/// `~/.local/share/podling/<name>`.
-///
-/// # Errors
-/// There is no home to speak of.
-pub fn default_data_dir(environment: Environment, name: &str) -> Result<PathBuf, SettingsError> {
-    match environment("HOME").filter(|home| !home.is_empty()) {
-        Some(home) => Ok(PathBuf::from(home).join(".local/share/podling").join(name)),
-        None => Err(SettingsError::of("--data-dir", "HOME is not set, so it must be given")),
-    }
-}
-
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("{text:?} is not ADDRESS:PORT"))
-}
-
-fn folder(text: &str) -> Result<PathBuf, &'static str> {
-    if text.is_empty() { Err("must not be empty") } else { Ok(PathBuf::from(text)) }
-}
-
 fn store(text: &str) -> Result<StoreKind, String> {
     match text {
         "memory" => Ok(StoreKind::Memory),
@@ -147,20 +127,6 @@ fn store(text: &str) -> Result<StoreKind, String> {
         other if other.starts_with("etcd://") => Err("etcd is not supported yet".to_owned()),
         other => Err(format!("{other:?} must be memory or embedded")),
     }
-}
-
-fn millis(text: &str) -> Result<Duration, String> {
-    let number = text.parse::<u64>().map_err(|_| format!("{text:?} is not a number of milliseconds"))?;
-    Ok(Duration::from_millis(number))
-}
-
-fn positive_millis(text: &str) -> Result<Duration, String> {
-    millis(text).and_then(|time| if time.is_zero() { Err("must be 1 or more".to_owned()) } else { Ok(time) })
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    let count = text.parse::<usize>().ok().filter(|count| *count > 0);
-    count.ok_or_else(|| format!("{text:?} must be a number from 1"))
 }
 
 #[cfg(test)]

@@ -9,3 +9,4 @@ pub mod logging;
 pub mod settings;
 pub mod signals;
 pub mod supervise;
+pub mod values;

@@ -21,6 +21,9 @@ use crate::runtime::signals::Signals;
 /// Exit code of a process one of whose vital threads died (`EX_SOFTWARE` of sysexits.h).
 pub const EXIT_THREAD_DIED: u8 = 70;
 
+/// Exit code of a process that its own thread gave up for good (a foreign cluster, say).
+pub const EXIT_GIVEN_UP: u8 = 1;
+
 /// How long all vital threads together may take to end once they were told to.
 const JOIN_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -103,6 +106,18 @@ struct ThreadEnd {
     panic: Option<String>,
 }
 
+/// Ends the process in order and with exit code 1: for a thread that finds that going on would be wrong.
+#[derive(Clone, Debug)]
+pub struct GiveUp(Sender<String>);
+
+impl GiveUp {
+    /// Says why, in one line. The first one counts. Never blocks.
+    pub fn because(&self, why: impl Into<String>) {
+        // Full: somebody has given up already.
+        let _ = self.0.try_send(why.into());
+    }
+}
+
 /// Owns the threads that a server can't do without. Lives in `main`.
 ///
 /// Stopping has two phases: first all threads that were started by [`Supervisor::vital`], then those that the first
@@ -112,6 +127,7 @@ pub struct Supervisor {
     first: Phase,
     last: Phase,
     ends: (Sender<ThreadEnd>, Receiver<ThreadEnd>),
+    given_up: (Sender<String>, Receiver<String>),
 }
 
 /// Threads that stop together.
@@ -132,7 +148,7 @@ impl Default for Phase {
 impl Default for Supervisor {
     fn default() -> Self {
         // One message per vital thread, and there are a few dozen: the bound is never reached.
-        Self { first: Phase::default(), last: Phase::default(), ends: bounded(256) }
+        Self { first: Phase::default(), last: Phase::default(), ends: bounded(256), given_up: bounded(1) }
     }
 }
 
@@ -140,6 +156,11 @@ impl Supervisor {
     /// The stop that the threads of the first phase share.
     pub fn stop(&self) -> Stop {
         self.first.stop.clone()
+    }
+
+    /// What a thread ends the process with when going on would be wrong.
+    pub fn give_up(&self) -> GiveUp {
+        GiveUp(self.given_up.0.clone())
     }
 
     /// Starts a thread that the program can't do without.
@@ -174,23 +195,24 @@ impl Supervisor {
     ///
     /// `before_stop` runs after a signal and before the threads are told to stop (to drain, say).
     pub fn run(self, signals: &Signals, before_stop: impl FnOnce()) -> ExitCode {
-        let died = select! {
+        let code = select! {
             recv(signals.receiver()) -> name => {
                 log::info!("stopping signal={}", name.unwrap_or("none"));
                 before_stop();
-                None
+                ExitCode::SUCCESS
             }
-            recv(self.ends.1) -> end => end.ok(),
+            recv(self.given_up.1) -> why => {
+                log::error!("giving up because={}", why.unwrap_or_default());
+                ExitCode::from(EXIT_GIVEN_UP)
+            }
+            recv(self.ends.1) -> end => {
+                let (name, panic) = end.map_or_else(|_| Default::default(), |end| (end.name, end.panic));
+                let why = panic.as_deref().unwrap_or("it returned");
+                log::error!("a vital thread ended thread={name} because={why}");
+                ExitCode::from(EXIT_THREAD_DIED)
+            }
         };
-        if let Some(end) = &died {
-            let why = end.panic.as_deref().unwrap_or("it returned");
-            log::error!("a vital thread ended thread={} because={why}", end.name);
-        }
-        let in_time = self.shut_down();
-        match (died, in_time) {
-            (None, true) => ExitCode::SUCCESS,
-            (Some(_), _) | (None, false) => ExitCode::from(EXIT_THREAD_DIED),
-        }
+        if self.shut_down() { code } else { ExitCode::from(EXIT_THREAD_DIED) }
     }
 
     /// Tells every thread to stop, phase by phase. False: somebody was late, or panicked.
@@ -270,5 +292,18 @@ mod tests {
         supervisor.vital("doomed", |_| panic!("on purpose")).unwrap();
         let code = supervisor.run(&Signals::silent(), || {});
         assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(EXIT_THREAD_DIED)));
+    }
+
+    #[test]
+    fn a_thread_that_gives_up_ends_the_process_in_order() {
+        let mut supervisor = Supervisor::default();
+        let give_up = supervisor.give_up();
+        let wait = move |stop: Stop| {
+            give_up.because("this is another cluster");
+            while !stop.wait(Duration::from_secs(3600)) {}
+        };
+        supervisor.vital("heartbeat", wait).unwrap();
+        let code = supervisor.run(&Signals::silent(), || {});
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(EXIT_GIVEN_UP)));
     }
 }

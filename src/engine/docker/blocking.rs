@@ -10,13 +10,17 @@
 //! pull (hides errors). Those go through `http.rs`.
 
 use std::error::Error as _;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use dockworker::Docker;
 use dockworker::errors::Error as Cause;
 use dockworker::signal::Signal;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
 
 use super::address::Address;
 use crate::engine::EngineError;
@@ -34,6 +38,8 @@ const SIGKILL: i32 = 9;
 pub(super) struct Dockworker {
     runtime: Runtime,
     docker: Docker,
+    /// True once calls are to end: this process does.
+    closed: watch::Sender<bool>,
 }
 
 /// What came of a start.
@@ -48,6 +54,7 @@ pub(super) enum Started {
 /// Why a call has no result.
 enum Fault {
     Late,
+    Closed,
     Panicked(String),
     Dockworker(Cause),
 }
@@ -66,7 +73,16 @@ impl Dockworker {
             Address::Unix(path) => Docker::connect_with_unix(&path.to_string_lossy()),
             Address::Loopback(address) => Docker::connect_with_http(&format!("tcp://{address}")),
         };
-        Ok(Self { runtime, docker: docker.map_err(|error| fail(words(&error)))? })
+        Ok(Self {
+            runtime,
+            docker: docker.map_err(|error| fail(words(&error)))?,
+            closed: watch::Sender::new(false),
+        })
+    }
+
+    /// Ends every call that blocks, and those to come.
+    pub(super) fn close(&self) {
+        self.closed.send_replace(true);
     }
 
     /// Starts a container.
@@ -124,14 +140,32 @@ impl Dockworker {
     fn run<T>(&self, at_most: Duration, call: impl Future<Output = Result<T, Cause>>) -> Result<T, Fault> {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             // A timer belongs to a runtime, so it has to be made inside of it.
-            self.runtime.block_on(async { tokio::time::timeout(at_most, call).await })
+            self.runtime.block_on(async { tokio::time::timeout(at_most, self.unless_closed(call)).await })
         }));
         match outcome {
-            Ok(Ok(result)) => result.map_err(Fault::Dockworker),
+            Ok(Ok(result)) => result,
             Ok(Err(_elapsed)) => Err(Fault::Late),
             Err(payload) => Err(Fault::Panicked(panic_message(payload.as_ref()))),
         }
     }
+
+    async fn unless_closed<T>(&self, call: impl Future<Output = Result<T, Cause>>) -> Result<T, Fault> {
+        let mut closed = self.closed.subscribe();
+        let (closed, call) = (pin!(closed.wait_for(|closed| *closed)), pin!(call));
+        match first(closed, call).await {
+            Some(result) => result.map_err(Fault::Dockworker),
+            None => Err(Fault::Closed),
+        }
+    }
+}
+
+/// What `call` comes to, unless `end` comes first.
+async fn first<T>(mut end: Pin<&mut impl Future>, mut call: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    poll_fn(|context| match call.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => end.as_mut().poll(context).map(|_| None),
+    })
+    .await
 }
 
 fn is_removed(message: &str) -> bool {
@@ -142,6 +176,9 @@ fn is_removed(message: &str) -> bool {
 fn explain(operation: &'static str, id: &ContainerId, at_most: Duration, fault: &Fault) -> EngineError {
     match fault {
         Fault::Late => EngineError::TimedOut { operation, after: at_most },
+        Fault::Closed => {
+            EngineError::Unreachable { operation, why: "this process has closed its line".to_owned() }
+        }
         Fault::Panicked(why) => EngineError::Malformed { operation, why: why.clone() },
         Fault::Dockworker(cause) => translate(operation, id, cause),
     }

@@ -1,7 +1,7 @@
 //! Nodes, as they speak for themselves: register, beat, report.
 
 use super::nodes::node_not_found;
-use super::{Answer, Api, json, problem_of, read};
+use super::{Answer, Api, json};
 use crate::api::wire::agent::{
     HeartbeatRequest, RegisterReply, RegisterRequest, ReportsReply, ReportsRequest,
 };
@@ -11,6 +11,7 @@ use crate::master::state::{AsOf, BeatError, RegisterError, ReportError};
 use crate::model::id::NodeId;
 use crate::model::node::{NodeAddress, Registration};
 use crate::model::time::Now;
+use crate::rest::{problem_of, read};
 use crate::runtime::clock;
 
 impl Api {

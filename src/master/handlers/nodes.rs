@@ -1,13 +1,14 @@
 //! Nodes, as operators see them: list, look at, open and close, forget.
 
-use super::query::Query;
 use super::tasks::{MAX_LIMIT, limit};
-use super::{Answer, Api, json, read};
+use super::{Answer, Api, json};
 use crate::api::wire::Page;
 use crate::api::wire::node::AvailabilityRequest;
 use crate::http::{Problem, Request, Response};
 use crate::master::state::AsOf;
 use crate::model::id::NodeId;
+use crate::rest::query::Query;
+use crate::rest::read;
 use crate::runtime::clock;
 
 impl Api {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::query::Query;
-use super::{Answer, Api, MAX_BODY, check_json, json, problem_of, read};
+use super::{Answer, Api, MAX_BODY, json};
 use crate::api::routes;
 use crate::api::wire::log::LogsTicket;
 use crate::api::wire::spec::{Creation as Wanted, MAX_COUNT, TaskRequest};
@@ -16,10 +15,13 @@ use crate::api::wire::{self, Page};
 use crate::control::change::{Creation, KeyUse};
 use crate::control::tasks::{Ambiguous, Filter};
 use crate::http::{Problem, Request, Response};
-use crate::master::logs::{LogQuery, LogStream};
+use crate::master::logs::LogStream;
 use crate::master::state::{AsOf, CreateError, ForgetError};
 use crate::model::id::{BatchId, NodeId, TaskId, TaskName};
 use crate::model::task::{Task, TaskStatus};
+use crate::rest::log::LogQuery;
+use crate::rest::query::Query;
+use crate::rest::{check_json, problem_of, read};
 use crate::runtime::clock;
 
 /// How many tasks a page holds where the request doesn't say.

@@ -5,18 +5,24 @@ use std::fmt::Display;
 use crate::http::{Problem, Request};
 
 /// The parameters of one request. Each is taken by name; what is left over is refused.
-pub(crate) struct Query(Vec<(String, String)>);
+pub struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Splits and decodes the query.
-    pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    /// A problem: the query isn't percent-encoded soundly.
+    pub fn of(request: &Request) -> Result<Self, Problem> {
         let pairs =
             request.query_pairs().map_err(|e| Problem::malformed("malformed_query", e.to_string()))?;
         Ok(Self(pairs))
     }
 
     /// Takes a parameter that may be given once.
-    pub(crate) fn take<T, E: Display>(
+    ///
+    /// # Errors
+    /// A problem that names it: it was given again, or can't be read.
+    pub fn take<T, E: Display>(
         &mut self,
         name: &str,
         parse: impl Fn(&str) -> Result<T, E>,
@@ -31,7 +37,10 @@ impl Query {
     }
 
     /// Takes a parameter that may be given again.
-    pub(crate) fn take_all<T, E: Display>(
+    ///
+    /// # Errors
+    /// A problem that names it: it can't be read.
+    pub fn take_all<T, E: Display>(
         &mut self,
         name: &str,
         parse: impl Fn(&str) -> Result<T, E>,
@@ -46,7 +55,10 @@ impl Query {
     }
 
     /// Refuses what nobody took.
-    pub(crate) fn finish(self) -> Result<(), Problem> {
+    ///
+    /// # Errors
+    /// A problem that names it.
+    pub fn finish(self) -> Result<(), Problem> {
         match self.0.first() {
             None => Ok(()),
             Some((name, _)) => {
@@ -58,7 +70,10 @@ impl Query {
 }
 
 /// Reads a flag: `true`, `1` or nothing after the name; `false`, `0`.
-pub(crate) fn flag(text: &str) -> Result<bool, String> {
+///
+/// # Errors
+/// Says that it is neither.
+pub fn flag(text: &str) -> Result<bool, String> {
     match text {
         "" | "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
