@@ -49,7 +49,7 @@ fn a_task_is_run_listed_looked_at_stopped_and_removed() {
     let cluster = Cluster::with_workers(1);
     let flags =
         ["-e", "K=a=b", "-l", "team=a", "-u", "65534", "-w", "/tmp", "--memory", "64Mi", "--cpu", "500m"];
-    let script = "echo \"$K $(id -u) $(pwd)\"; trap 'exit 0' TERM; sleep 600 & wait";
+    let script = "echo \"$K $(id -u) $(pwd)\"; trap 'exit 3' TERM; sleep 600 & wait";
     let said = cluster.podling_ok(&run("web", &flags, script));
     let id = said.lines().find_map(|line| line.strip_prefix("Task created: ")).unwrap().trim().to_owned();
     let task = cluster.wait_for_running("web");
@@ -75,7 +75,7 @@ fn a_task_is_run_listed_looked_at_stopped_and_removed() {
     assert_eq!(cluster.podling(&["rm", &id]).code, Some(1), "it lives");
     cluster.podling_ok(&["stop", &id]);
     assert_eq!(cluster.task(&id).status, TaskStatus::Stopped, "a stop waits for the end");
-    assert_ne!(cluster.podling(&["wait", &id]).code, Some(0), "what was stopped is not done");
+    assert_eq!(cluster.podling(&["wait", &id]).code, Some(3), "the Engine's own code");
     assert_eq!(cluster.podling_ok(&["ps", "-q", "--all"]), format!("{id}\n"));
     cluster.podling_ok(&["rm", "web"]);
     assert_eq!(cluster.podling_ok(&["ps", "-q", "--all"]), "");
