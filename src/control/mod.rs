@@ -7,5 +7,6 @@
 pub mod change;
 pub mod fit;
 pub mod nodes;
+pub mod reconcile;
 pub mod schedule;
 pub mod tasks;

@@ -164,6 +164,22 @@ impl Attempt {
     pub const FIRST: Self = Self(1);
 }
 
+/// One try at one task: what a node runs, and what a container is made for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptKey {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt at it.
+    pub attempt: Attempt,
+}
+
+impl fmt::Display for AttemptKey {
+    /// As the log writes it: `01JD…/1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.task, self.attempt)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,298 @@
 //! A node's side: it runs what the master wants here, on one container engine, and reports what became of it.
 //!
-//! One thread per container walks it through its life; [`logs`] keeps and shows what it wrote.
+//! Each file is one thread or one job. [`heartbeat`] asks the master what this node is to run; [`desired`] holds that
+//! against what there is, by the rules of [`crate::control::reconcile`]; [`crew`] starts one [`monitor`] thread per
+//! attempt, which walks its container through its life; [`reporter`] tells the master until it has answered; [`logs`]
+//! keeps and shows what containers wrote; [`handlers`] answers requests.
+//!
 //! Nothing here decides where a task runs: the heartbeat's reply says what this node is to run, and that is all
 //! that it runs.
 
+mod crew;
+mod desired;
+mod handlers;
+mod heartbeat;
+mod identity;
+mod leash;
+mod link;
 pub mod logs;
+mod monitor;
+mod pulls;
+mod remove_all;
+mod reporter;
+pub mod settings;
+mod slots;
+mod translate;
+mod watch;
+
+use std::fmt;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use crate::control::reconcile::Stage;
+use crate::engine::docker::{Deadlines, DockerEngine};
+use crate::engine::hollow::HollowEngine;
+use crate::engine::{Engine, EngineError};
+use crate::http::{ClientError, ServeError, ServeSettings, serve};
+use crate::model::node::NodeAddress;
+use crate::runtime::clock;
+use crate::runtime::data_dir::{DataDir, DataDirError};
+use crate::runtime::settings::EXIT_USAGE;
+use crate::runtime::signals::Signals;
+use crate::runtime::supervise::Supervisor;
+use crate::worker::crew::{Crew, Job};
+use crate::worker::desired::Desired;
+use crate::worker::handlers::Api;
+use crate::worker::heartbeat::{Heartbeat, Offer};
+use crate::worker::identity::Identity;
+use crate::worker::link::MasterLink;
+use crate::worker::logs::{LogLimits, LogStore, LogStoreError, Logs, Source};
+use crate::worker::monitor::Ground;
+use crate::worker::pulls::Pulls;
+use crate::worker::reporter::{Event, Reporter};
+use crate::worker::settings::{EngineKind, Settings};
+use crate::worker::slots::Slots;
+use crate::worker::watch::EngineWatch;
+
+/// The folder of the logs in the data folder.
+const LOGS_FOLDER: &str = "logs";
+
+/// How long `--drain-on-exit` waits for containers to end and for the master to hear of it, beyond the grace.
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often a drain looks whether it is done.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// Why a worker did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Its data folder can't be used.
+    DataDir(DataDirError),
+    /// Its logs can't be kept.
+    Logs(LogStoreError),
+    /// Its Engine can't be used.
+    Engine(EngineError),
+    /// Its master's address can't be used.
+    Master(ClientError),
+    /// Its address can't be used.
+    Serve(ServeError),
+    /// The operating system refuses a thread or a signal handler.
+    Thread(std::io::Error),
+}
+
+impl StartError {
+    /// What the process exits with.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::DataDir(DataDirError::InUse(_) | DataDirError::Io { .. })
+            | Self::Engine(_)
+            | Self::Master(_)
+            | Self::Serve(_) => EXIT_USAGE,
+            Self::DataDir(DataDirError::TooLoose { .. }) | Self::Logs(_) | Self::Thread(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DataDir(error) => error.fmt(f),
+            Self::Logs(error) => error.fmt(f),
+            Self::Engine(error) => error.fmt(f),
+            Self::Master(error) => error.fmt(f),
+            Self::Serve(error) => match std::error::Error::source(error) {
+                Some(source) => write!(f, "failed to {error}: {source}"),
+                None => write!(f, "failed to {error}"),
+            },
+            Self::Thread(error) => write!(f, "failed to start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Runs a worker until a signal ends it, it gives up, or a thread dies. Writes the address to `out` once clients can
+/// connect.
+///
+/// # Errors
+/// It could not start; then nothing of it runs.
+pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartError> {
+    let signals = Signals::listen().map_err(StartError::Thread)?;
+    let folder = DataDir::open(&settings.data_dir).map_err(StartError::DataDir)?;
+    let identity = Identity::raise(folder, &settings.node_id).map_err(StartError::DataDir)?;
+    let engine = open_engine(&settings.engine)?;
+    if settings.remove_all {
+        return remove_all::run(&identity, &settings.node_id, &*engine, out).map_err(StartError::Engine);
+    }
+    let mut supervisor = Supervisor::default();
+    let (parts, channels) = Parts::new(settings, &identity, engine, &supervisor)?;
+    let desired = Arc::clone(&parts.ground.desired);
+    let serving = ServeSettings {
+        body_limit: handlers::body_limit,
+        ..ServeSettings::new("worker", settings.listen, identity.folder().path())
+    };
+    let address = serve(serving, Arc::new(parts.api()), &mut supervisor).map_err(StartError::Serve)?;
+    // A reader that went away doesn't keep a worker from its work.
+    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    let offer = offer(settings, address);
+    parts.start(offer, identity, channels, &mut supervisor).map_err(StartError::Thread)?;
+    let drain = settings.drain_on_exit;
+    Ok(supervisor.run(&signals, move || {
+        if drain {
+            drain_within(&desired, DRAIN_WITHIN);
+        }
+    }))
+}
+
+fn open_engine(kind: &EngineKind) -> Result<Arc<dyn Engine>, StartError> {
+    Ok(match kind {
+        EngineKind::Hollow => Arc::new(HollowEngine::new()),
+        EngineKind::Docker(host) => {
+            let engine = DockerEngine::connect(host.as_deref(), Deadlines::default());
+            Arc::new(engine.map_err(StartError::Engine)?)
+        }
+    })
+}
+
+fn offer(settings: &Settings, address: SocketAddr) -> Offer {
+    let listened = NodeAddress { host: address.ip().to_string(), port: address.port() };
+    Offer {
+        node: settings.node_id.clone(),
+        address: settings.advertise.clone().unwrap_or(listened),
+        capacity: settings.capacity,
+        cpu: settings.cpu,
+        memory: settings.memory,
+        labels: settings.labels.clone(),
+        heartbeat: settings.heartbeat,
+    }
+}
+
+/// Stops every container, and waits until the master has heard of it.
+fn drain_within(desired: &Desired, extra: Duration) {
+    log::info!("draining");
+    desired.stop_all();
+    let deadline = clock::mono() + crate::model::spec::DEFAULT_STOP_GRACE + extra;
+    while !desired.is_empty() {
+        if clock::mono() >= deadline {
+            log::warn!("not everything ended in time");
+            return;
+        }
+        let _ = crossbeam_channel::after(DRAIN_LOOK).recv();
+    }
+}
+
+/// What the threads share.
+struct Parts {
+    ground: Arc<Ground>,
+    link: Arc<MasterLink>,
+    watch: Arc<EngineWatch>,
+    is_ready: Arc<AtomicBool>,
+    places: usize,
+}
+
+/// The receiving ends of the channels between them.
+struct Channels {
+    jobs: Receiver<Job>,
+    events: Receiver<Event>,
+    register: (crossbeam_channel::Sender<()>, Receiver<()>),
+    nudge: Receiver<()>,
+}
+
+impl Parts {
+    fn new(
+        settings: &Settings,
+        identity: &Identity,
+        engine: Arc<dyn Engine>,
+        supervisor: &Supervisor,
+    ) -> Result<(Self, Channels), StartError> {
+        let limits =
+            LogLimits { per_attempt_bytes: settings.log_max_bytes, total_bytes: settings.log_total_bytes };
+        let logs = LogStore::open(&identity.folder().file(LOGS_FOLDER), limits).map_err(StartError::Logs)?;
+        let ((give_jobs, jobs), (tell, events)) = (crew::channel(), reporter::channel());
+        let (register, (nudge, nudged)) = (bounded(1), bounded(1));
+        let ground = Ground {
+            slots: Slots::new(settings.engine_concurrency),
+            pulls: Pulls::start(Arc::clone(&engine)).map_err(StartError::Thread)?,
+            logs: Arc::new(logs),
+            desired: Arc::new(Desired::new(give_jobs, tell)),
+            owner: OnceLock::new(),
+            log_max_bytes: settings.log_max_bytes,
+            stop: supervisor.stop(),
+            engine: Arc::clone(&engine),
+        };
+        let parts = Self {
+            ground: Arc::new(ground),
+            link: Arc::new(MasterLink::new(&settings.masters).map_err(StartError::Master)?),
+            watch: Arc::new(EngineWatch::new(engine, settings.heartbeat, register.0.clone(), nudge)),
+            is_ready: Arc::new(AtomicBool::new(false)),
+            places: usize::try_from(settings.capacity).unwrap_or(usize::MAX),
+        };
+        Ok((parts, Channels { jobs, events, register, nudge: nudged }))
+    }
+
+    fn api(&self) -> Api {
+        let (logs, desired) = (Arc::clone(&self.ground.logs), Arc::clone(&self.ground.desired));
+        let newest = Arc::clone(&desired);
+        Api {
+            desired: Arc::clone(&desired),
+            link: Arc::clone(&self.link),
+            logs: Arc::new(Logs::new(
+                Arc::clone(&self.ground.engine),
+                Arc::clone(&self.ground.logs),
+                Arc::new(move |task, attempt| match desired.find(task, Some(attempt)) {
+                    _ if logs.has(task, attempt) => Source::Stored,
+                    None => Source::Unknown,
+                    Some((_, held)) => match (held.stage, held.container) {
+                        (Stage::Scheduled, _) => Source::Waiting,
+                        (Stage::Running | Stage::Ended, Some(container)) => Source::Live(container),
+                        (Stage::Running | Stage::Ended, None) => Source::Stored,
+                    },
+                }),
+                Arc::new(move |task| newest.find(task, None).map(|(key, _)| key.attempt)),
+            )),
+            watch: Arc::clone(&self.watch),
+            is_ready: Arc::clone(&self.is_ready),
+        }
+    }
+
+    fn start(
+        self,
+        offer: Offer,
+        identity: Identity,
+        channels: Channels,
+        supervisor: &mut Supervisor,
+    ) -> std::io::Result<()> {
+        let (node, give_up) = (offer.node.clone(), supervisor.give_up());
+        let (tell_register, register) = channels.register;
+        let reporter = Reporter {
+            node,
+            link: Arc::clone(&self.link),
+            events: channels.events,
+            register: tell_register,
+            give_up: give_up.clone(),
+        };
+        let watch = Arc::clone(&self.watch);
+        let crew = Crew::new(Arc::clone(&self.ground), channels.jobs, self.places);
+        let heartbeat = Heartbeat {
+            offer,
+            identity,
+            ground: self.ground,
+            link: self.link,
+            watch: self.watch,
+            register,
+            nudge: channels.nudge,
+            is_ready: self.is_ready,
+            give_up,
+        };
+        supervisor.vital("crew", move |stop| crew.run(&stop))?;
+        supervisor.vital("reporter", move |stop| reporter.run(&stop))?;
+        supervisor.vital("engine-watch", move |stop| watch.run(&stop))?;
+        supervisor.vital("heartbeat", move |stop| heartbeat.run(&stop))
+    }
+}

@@ -353,8 +353,9 @@ pub enum Verdict {
 pub struct AttemptView {
     /// The task.
     pub task_id: TaskId,
-    /// What the user calls it.
-    pub name: TaskName,
+    /// What the user calls it; unknown of a container that an earlier process of the worker left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<TaskName>,
     /// The attempt at it.
     pub attempt: Attempt,
     /// Where it is.

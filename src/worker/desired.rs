@@ -1,0 +1,295 @@
+//! What the master wants and what this worker is at, together, and the way from the one to the other.
+//!
+//! Main type: [`Desired`]: the pure [`Ledger`] and the attempts' leashes behind one mutex. Whoever brings news (a
+//! beat's reply, a push, a monitor) calls it; the actions that follow are handed to the crew and to the reporter after
+//! the mutex was let go.
+//!
+//! Invariant: nothing is launched before the Engine's own containers were taken up ([`Desired::adopt`]): until then
+//! pushes are turned away and sets change nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+
+use crate::api::wire::Mistake;
+use crate::api::wire::agent::{Assignment, AttemptView, HeartbeatReply, HeldAttempt};
+use crate::control::reconcile::{Action, DesiredSet, Fenced, Held, Ledger, Mark, Order};
+use crate::engine::{Listed, Phase};
+use crate::model::id::{Attempt, AttemptKey, ContainerId, TaskId};
+use crate::model::spec::DEFAULT_STOP_GRACE;
+use crate::model::task::{Ending, Reason};
+use crate::runtime::clock;
+use crate::worker::crew::{Job, Walk, What};
+use crate::worker::leash::Leash;
+use crate::worker::reporter::{Event, Step};
+use crate::worker::translate;
+
+/// Why a push was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// This worker has not looked at its Engine yet.
+    NotReady,
+    /// It is older than what was heard since.
+    Fenced(Fenced),
+    /// It makes no sense.
+    Mistaken(Mistake),
+}
+
+/// What is wanted, and what there is.
+pub(super) struct Desired {
+    inner: Mutex<Inner>,
+    jobs: Sender<Job>,
+    events: Sender<Event>,
+}
+
+#[derive(Default)]
+struct Inner {
+    ledger: Ledger,
+    leashes: HashMap<AttemptKey, Arc<Leash>>,
+    is_open: bool,
+}
+
+impl Desired {
+    /// Nothing wanted, nothing there.
+    pub(super) fn new(jobs: Sender<Job>, events: Sender<Event>) -> Self {
+        Self { inner: Mutex::default(), jobs, events }
+    }
+
+    /// Takes up the containers that an earlier process of this node left, and opens for the master's wishes.
+    pub(super) fn adopt(&self, found: Vec<Listed>) {
+        let mut jobs = Vec::new();
+        {
+            let mut inner = self.inner.lock();
+            for container in found {
+                let key = AttemptKey { task: container.key.task, attempt: container.key.attempt };
+                let was_started = container.phase != Phase::Created;
+                inner.ledger.adopt(key.clone(), container.id.clone(), was_started);
+                let leash = inner.leash(&key);
+                if was_started {
+                    jobs.push(Job::Walk(Walk { key, what: What::Found(container.id), leash }));
+                }
+            }
+            inner.is_open = true;
+        }
+        jobs.into_iter().for_each(|job| self.give(job));
+    }
+
+    /// Whether containers were taken up.
+    pub(super) fn is_open(&self) -> bool {
+        self.inner.lock().is_open
+    }
+
+    /// Begins a beat: its number, the mark of the last set, and every attempt of which something is left.
+    pub(super) fn begin_beat(&self) -> (u64, Mark, Vec<HeldAttempt>) {
+        let mut inner = self.inner.lock();
+        let number = inner.ledger.begin_beat();
+        let held = inner.ledger.unreleased().map(|(key, held)| HeldAttempt {
+            task_id: key.task.clone(),
+            attempt: key.attempt,
+            status: translate::status(held.stage),
+        });
+        (number, inner.ledger.heard(), held.collect())
+    }
+
+    /// Applies the reply to a beat.
+    pub(super) fn apply(&self, reply: HeartbeatReply, beat: u64) {
+        let at = Mark { epoch: reply.epoch, revision: reply.revision };
+        let mut mistaken = Vec::new();
+        let wanted = reply.tasks.into_iter().map(|wanted| translate::wanted(wanted, &mut mistaken)).collect();
+        let set = DesiredSet { at, complete: reply.complete, beat, wanted };
+        let actions = {
+            let mut inner = self.inner.lock();
+            if inner.is_open { inner.ledger.apply(set) } else { Vec::new() }
+        };
+        actions.into_iter().for_each(|action| self.act(action));
+        for (key, mistake) in mistaken {
+            self.report_end(key, Reason::InvalidSpec, mistake.to_string());
+        }
+    }
+
+    /// Takes pushed assignments: all that can be taken, also where one can't.
+    ///
+    /// # Errors
+    /// Why the first that was not taken wasn't.
+    pub(super) fn push(&self, assignments: Vec<Assignment>) -> Result<(), NotTaken> {
+        let orders = assignments.into_iter().map(|assignment| {
+            let at = Mark { epoch: assignment.epoch, revision: assignment.revision };
+            translate::order(assignment.task, assignment.attempt).map(|order| (at, order))
+        });
+        let orders: Vec<(Mark, Order)> = orders.collect::<Result<_, _>>().map_err(NotTaken::Mistaken)?;
+        let mut fenced = None;
+        for (at, order) in orders {
+            let pushed = {
+                let mut inner = self.inner.lock();
+                if !inner.is_open {
+                    return Err(NotTaken::NotReady);
+                }
+                inner.ledger.push(at, order)
+            };
+            match pushed {
+                Ok(action) => action.into_iter().for_each(|action| self.act(action)),
+                Err(why) => fenced = fenced.or(Some(why)),
+            }
+        }
+        fenced.map_or(Ok(()), |why| Err(NotTaken::Fenced(why)))
+    }
+
+    /// Stops the newest attempt at a task. False: this worker holds none.
+    pub(super) fn stop(&self, task: &TaskId, grace: Duration) -> bool {
+        let key = self.inner.lock().ledger.newest(task).map(|(key, _)| key.clone());
+        let Some(key) = key else { return false };
+        self.act(Action::Stop { key, grace });
+        true
+    }
+
+    /// Stops everything, as `--drain-on-exit` wants it.
+    pub(super) fn stop_all(&self) {
+        let held: Vec<AttemptKey> =
+            self.inner.lock().ledger.unreleased().map(|(key, _)| key.clone()).collect();
+        for key in held {
+            self.act(Action::Stop { key, grace: DEFAULT_STOP_GRACE });
+        }
+    }
+
+    /// Whether nothing is left of any attempt.
+    pub(super) fn is_empty(&self) -> bool {
+        self.inner.lock().ledger.unreleased().next().is_none()
+    }
+
+    fn act(&self, action: Action) {
+        match action {
+            Action::Launch(order) => {
+                let (key, leash) = (order.key.clone(), self.leash(&order.key));
+                log::info!("task taken task={} name={}", key, order.name);
+                self.give(Job::Walk(Walk { key, what: What::New(order), leash }));
+            }
+            Action::Resume(key) => {
+                let (container, leash) = {
+                    let mut inner = self.inner.lock();
+                    (inner.ledger.get(&key).and_then(|held| held.container.clone()), inner.leash(&key))
+                };
+                if let Some(container) = container {
+                    self.give(Job::Walk(Walk { key, what: What::Made(container), leash }));
+                }
+            }
+            Action::Stop { key, grace } => {
+                let leash = self.inner.lock().leashes.get(&key).cloned();
+                if let Some(leash) = leash
+                    && let Some(halt) = leash.order(grace, clock::now())
+                {
+                    self.give(Job::Halt { key, halt, leash });
+                }
+            }
+            Action::ReportNeverRan(key) => {
+                self.report_end(key, Reason::Stopped, "it was to stop before it ran".to_owned());
+            }
+            Action::ReportVanished(key) => {
+                self.report_end(key, Reason::Engine, "container vanished".to_owned());
+            }
+        }
+    }
+
+    /// An attempt's container runs: an order that came before is carried out now.
+    pub(super) fn observe_running(&self, key: &AttemptKey, container: &ContainerId, leash: &Arc<Leash>) {
+        self.inner.lock().ledger.observe_running(key);
+        if let Some(halt) = leash.runs(container, clock::now()) {
+            self.give(Job::Halt { key: key.clone(), halt, leash: Arc::clone(leash) });
+        }
+    }
+
+    /// Reports the end of an attempt that has no container here.
+    fn report_end(&self, key: AttemptKey, reason: Reason, error: String) {
+        let leash = self.leash(&key);
+        let ending = Ending {
+            at: clock::wall(),
+            reason: Some(reason),
+            exit_code: None,
+            error: Some(error),
+            container: None,
+            started_at: None,
+        };
+        self.give(Job::Walk(Walk { key, what: What::Over(Box::new(Step::Ended(ending))), leash }));
+    }
+
+    /// Hands work to the crew. Blocks where it has more to do than it should ever get.
+    fn give(&self, job: Job) {
+        // The crew has ended: the process stops, and what isn't done now is found again at the next start.
+        let _ = self.jobs.send(job);
+    }
+
+    fn leash(&self, key: &AttemptKey) -> Arc<Leash> {
+        self.inner.lock().leash(key)
+    }
+
+    /// Tells the reporter.
+    pub(super) fn report(&self, event: Event) {
+        // The reporter has ended: the process stops.
+        let _ = self.events.send(event);
+    }
+
+    /// What an attempt is busy with.
+    pub(super) fn observe_progress(&self, key: &AttemptKey, detail: &str) {
+        self.inner.lock().ledger.observe_progress(key, detail.to_owned());
+    }
+
+    /// An attempt's container was made.
+    pub(super) fn observe_container(&self, key: &AttemptKey, container: &ContainerId) {
+        self.inner.lock().ledger.observe_container(key, container.clone());
+    }
+
+    /// An attempt ended.
+    pub(super) fn observe_end(&self, key: &AttemptKey) {
+        self.inner.lock().ledger.observe_end(key);
+    }
+
+    /// The master has acknowledged an attempt's end.
+    pub(super) fn acknowledge(&self, key: &AttemptKey) {
+        self.inner.lock().ledger.acknowledge(key);
+    }
+
+    /// Nothing is left of an attempt.
+    pub(super) fn release(&self, key: &AttemptKey) {
+        let mut inner = self.inner.lock();
+        inner.ledger.release(key);
+        inner.leashes.remove(key);
+    }
+
+    /// One attempt; without a number the newest.
+    pub(super) fn find(&self, task: &TaskId, attempt: Option<Attempt>) -> Option<(AttemptKey, Held)> {
+        let inner = self.inner.lock();
+        match attempt {
+            Some(attempt) => {
+                let key = AttemptKey { task: task.clone(), attempt };
+                inner.ledger.get(&key).map(|held| (key.clone(), held.clone()))
+            }
+            None => inner.ledger.newest(task).map(|(key, held)| (key.clone(), held.clone())),
+        }
+    }
+
+    /// Every attempt of which something is left.
+    pub(super) fn views(&self) -> Vec<AttemptView> {
+        self.inner.lock().ledger.unreleased().map(|(key, held)| view(key, held)).collect()
+    }
+}
+
+impl Inner {
+    fn leash(&mut self, key: &AttemptKey) -> Arc<Leash> {
+        let made = self.leashes.entry(key.clone()).or_insert_with(|| Arc::new(Leash::new()));
+        Arc::clone(made)
+    }
+}
+
+/// An attempt as this worker shows it.
+pub(super) fn view(key: &AttemptKey, held: &Held) -> AttemptView {
+    AttemptView {
+        task_id: key.task.clone(),
+        name: held.name.clone(),
+        attempt: key.attempt,
+        status: translate::status(held.stage),
+        detail: held.detail.clone(),
+        container_id: held.container.clone(),
+    }
+}

@@ -1,0 +1,152 @@
+//! The worker's API: assignments and stops from the master, and what is to be seen of its attempts.
+//!
+//! Main type: [`Api`], the worker's [`Service`]. The handler threads never wait: what an assignment leads to is the
+//! crew's work, and a log is written by a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::api::routes::{self, WorkerRoute};
+use crate::api::wire::Page;
+use crate::api::wire::agent::Assignment;
+use crate::api::wire::task::StopRequest;
+use crate::control::reconcile::Fenced;
+use crate::http::{Problem, Request, Responder, Response, Service};
+use crate::model::id::{Incarnation, TaskId};
+use crate::model::spec::DEFAULT_STOP_GRACE;
+use crate::rest::{self, log::LogQuery, problem_of, read};
+use crate::worker::desired::{Desired, NotTaken, view};
+use crate::worker::link::MasterLink;
+use crate::worker::logs::Logs;
+use crate::worker::watch::EngineWatch;
+
+/// The longest body, in bytes: a batch of assignments.
+const MAX_BATCH_BODY: usize = 16 * 1024 * 1024;
+
+/// The longest body of anything else, in bytes.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// What the gate lets through, by method and path.
+pub(super) fn body_limit(method: &str, path: &str) -> usize {
+    if method == "POST" && path == routes::TASKS { MAX_BATCH_BODY } else { MAX_BODY }
+}
+
+/// The worker's answers.
+pub(super) struct Api {
+    pub(super) desired: Arc<Desired>,
+    pub(super) link: Arc<MasterLink>,
+    pub(super) logs: Arc<Logs>,
+    pub(super) watch: Arc<EngineWatch>,
+    pub(super) is_ready: Arc<AtomicBool>,
+}
+
+impl Service for Api {
+    fn call(&self, request: Request, responder: Responder) {
+        match rest::route(routes::WORKER, &request) {
+            Ok((WorkerRoute::TaskLogs, words)) => self.task_logs(&words, &request, responder),
+            Ok((route, words)) => {
+                responder.send(self.answer(route, &words, &request).unwrap_or_else(Response::from));
+            }
+            Err(problem) => responder.send(problem),
+        }
+    }
+}
+
+impl Api {
+    fn answer(&self, route: WorkerRoute, words: &[String], request: &Request) -> Result<Response, Problem> {
+        match route {
+            WorkerRoute::Assign => self.assign(request),
+            WorkerRoute::ListTasks => {
+                Ok(Response::json(200, &Page { items: self.desired.views(), next: None }))
+            }
+            WorkerRoute::GetTask => self.get_task(words),
+            WorkerRoute::StopTask => self.stop_task(words, request),
+            WorkerRoute::Healthz => Ok(Response::json(200, &serde_json::json!({"status": "ok"}))),
+            WorkerRoute::Readyz => self.readyz(),
+            WorkerRoute::TaskLogs => Err(task_not_found(word(words))),
+        }
+    }
+
+    /// POST /tasks
+    fn assign(&self, request: &Request) -> Result<Response, Problem> {
+        let is_array = request.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        let assignments: Vec<Assignment> =
+            if is_array { read(request)? } else { vec![read::<Assignment>(request)?] };
+        let Some(session) = self.link.session() else { return Err(not_ready()) };
+        if let Some(other) = assignments.iter().find(|one| one.incarnation != session.incarnation) {
+            return Err(foreign_incarnation(other.incarnation, session.incarnation));
+        }
+        self.desired.push(assignments).map_err(|error| match error {
+            NotTaken::NotReady => not_ready(),
+            NotTaken::Mistaken(mistake) => problem_of(&mistake),
+            NotTaken::Fenced(why) => fenced(why),
+        })?;
+        Ok(Response::json(202, &serde_json::json!({})))
+    }
+
+    /// GET /tasks/:id
+    fn get_task(&self, words: &[String]) -> Result<Response, Problem> {
+        let found = word(words).parse().ok().and_then(|task| self.desired.find(&task, None));
+        let (key, held) = found.ok_or_else(|| task_not_found(word(words)))?;
+        Ok(Response::json(200, &view(&key, &held)))
+    }
+
+    /// POST /tasks/:id/stop
+    fn stop_task(&self, words: &[String], request: &Request) -> Result<Response, Problem> {
+        let asked: StopRequest =
+            if request.body.is_empty() { StopRequest::default() } else { read(request)? };
+        let grace = asked.grace().map_err(|mistake| problem_of(&mistake))?.unwrap_or(DEFAULT_STOP_GRACE);
+        let is_held = word(words).parse().is_ok_and(|task| self.desired.stop(&task, grace));
+        if is_held {
+            Ok(Response::json(202, &serde_json::json!({})))
+        } else {
+            Err(task_not_found(word(words)))
+        }
+    }
+
+    /// GET /tasks/:id/logs
+    fn task_logs(&self, words: &[String], request: &Request, responder: Responder) {
+        let task = word(words).parse::<TaskId>().map_err(|_| task_not_found(word(words)));
+        match task.and_then(|task| LogQuery::of(request).map(|query| (task, query))) {
+            Ok((task, query)) => self.logs.serve(&task, query, responder),
+            Err(problem) => responder.send(problem),
+        }
+    }
+
+    /// GET /readyz
+    fn readyz(&self) -> Result<Response, Problem> {
+        if !self.is_ready.load(Ordering::Acquire) {
+            return Err(not_ready());
+        }
+        if !self.watch.is_ready() {
+            return Err(Problem::unavailable("engine", "the container engine does not answer"));
+        }
+        Ok(Response::json(200, &serde_json::json!({"status": "ready"})))
+    }
+}
+
+fn word(words: &[String]) -> &str {
+    words.first().map_or("", String::as_str)
+}
+
+fn task_not_found(reference: &str) -> Problem {
+    Problem::not_found("task_not_found", format!("this node holds no task {reference:?}"))
+}
+
+fn not_ready() -> Problem {
+    Problem::unavailable("not_ready", "this worker has not registered or not looked at its engine yet")
+}
+
+fn foreign_incarnation(sent: Incarnation, own: Incarnation) -> Problem {
+    Problem::conflict("fenced", format!("this is for the worker's start {sent}, and this is its start {own}"))
+}
+
+fn fenced(why: Fenced) -> Problem {
+    Problem::conflict(
+        "fenced",
+        match why {
+            Fenced::Epoch => "this comes from an earlier start of the master",
+            Fenced::Revision => "a later set of the master does not name this attempt",
+        },
+    )
+}

@@ -1,0 +1,94 @@
+//! The line to the master: which address it is at, and what the registration granted.
+//!
+//! Where several addresses were given, the next one is tried after one that doesn't answer. Everything that is sent
+//! over this line may be sent twice: registrations by their start id, beats and reports by what they say.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::http::{Client, ClientError};
+use crate::model::id::{ClusterId, Epoch, Incarnation};
+
+/// How long the master may take to answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a registration granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Session {
+    /// The cluster.
+    pub(super) cluster: ClusterId,
+    /// The master's start.
+    pub(super) epoch: Epoch,
+    /// This worker's start.
+    pub(super) incarnation: Incarnation,
+    /// How long this node may run what can be rescheduled without hearing from the master.
+    pub(super) lease: Duration,
+}
+
+/// The line to the master.
+#[derive(Debug)]
+pub(super) struct MasterLink {
+    clients: Vec<Client>,
+    current: AtomicUsize,
+    session: RwLock<Option<Session>>,
+}
+
+impl MasterLink {
+    /// To the master at one of these addresses.
+    ///
+    /// # Errors
+    /// An address can't be used.
+    pub(super) fn new(addresses: &[String]) -> Result<Self, ClientError> {
+        let clients = addresses.iter().map(|address| Client::new(address)).collect::<Result<_, _>>()?;
+        Ok(Self { clients, current: AtomicUsize::new(0), session: RwLock::new(None) })
+    }
+
+    /// The address that is tried now.
+    pub(super) fn address(&self) -> &str {
+        self.client().base()
+    }
+
+    /// What the last registration granted.
+    pub(super) fn session(&self) -> Option<Session> {
+        self.session.read().clone()
+    }
+
+    /// Keeps what a registration granted.
+    pub(super) fn open(&self, session: Session) {
+        *self.session.write() = Some(session);
+    }
+
+    /// The master's start, as the last set told it.
+    pub(super) fn hear_epoch(&self, epoch: Epoch) {
+        if let Some(session) = self.session.write().as_mut() {
+            session.epoch = session.epoch.max(epoch);
+        }
+    }
+
+    /// Asks the master. Blocks for a few seconds at most.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. After one that means "nobody there", the next address is up.
+    pub(super) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let tried = self.current.load(Ordering::Relaxed);
+        let answer = self.client().post(path, body, DEADLINE, true);
+        if answer.as_ref().is_err_and(ClientError::is_retryable) {
+            let next = (tried + 1) % self.clients.len();
+            // Race: another thread has moved on already; then that counts.
+            let _ = self.current.compare_exchange(tried, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    fn client(&self) -> &Client {
+        &self.clients[self.current.load(Ordering::Relaxed)]
+    }
+}

@@ -1,0 +1,145 @@
+//! What an Engine's view of a container means for its attempt. Pure.
+
+use crate::engine::{Observed, Phase};
+use crate::model::task::{Ending, Reason};
+use crate::model::time::WallTime;
+use crate::worker::leash::Leash;
+
+/// Whether the container runs.
+pub(super) const fn runs(observed: &Observed) -> bool {
+    matches!(observed.phase, Phase::Running)
+}
+
+/// Whether the container was made and never started, so that it may be.
+pub(super) const fn is_fresh(observed: &Observed) -> bool {
+    matches!(observed.phase, Phase::Created) && observed.started_at.is_none() && observed.exit_code == 0
+}
+
+/// The end of an attempt whose container has ended.
+pub(super) fn ending(observed: &Observed, leash: &Leash, now: WallTime) -> Ending {
+    let at = observed.finished_at.unwrap_or(now);
+    let was_signalled = leash.signalled_at().is_some_and(|signalled| signalled <= at);
+    let (reason, error) = meaning(observed, was_signalled);
+    Ending {
+        at,
+        reason,
+        exit_code: Some(observed.exit_code),
+        error,
+        container: Some(observed.id.clone()),
+        started_at: observed.started_at,
+    }
+}
+
+/// Why it ended, as a code and in words. Exit code 0 needs neither, unless it is the answer to a signal.
+fn meaning(observed: &Observed, was_signalled: bool) -> (Option<Reason>, Option<String>) {
+    let code = observed.exit_code;
+    if was_signalled {
+        return (Some(Reason::Stopped), None);
+    }
+    match (observed.phase, code, observed.oom_killed) {
+        (Phase::Dead, _, _) => (Some(Reason::Engine), Some("the engine calls the container dead".to_owned())),
+        (_, 0, _) => (None, None),
+        (_, _, true) => {
+            (Some(Reason::OomKilled), Some(format!("out of memory: the kernel killed it (exit code {code})")))
+        }
+        (Phase::Created | Phase::Running | Phase::Exited, _, false) => {
+            let engine = observed.error.trim();
+            let words = if engine.is_empty() {
+                format!("the command ended with exit code {code}")
+            } else {
+                format!("the command ended with exit code {code}: {engine}")
+            };
+            (Some(Reason::ExitCode), Some(words))
+        }
+    }
+}
+
+/// What a start that failed means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FailedStart {
+    /// A port that somebody else has: another node may have it free.
+    Port,
+    /// The command isn't there (127) or can't be executed (126).
+    Command(i32),
+    /// Anything else.
+    Engine,
+}
+
+/// Reads the Engine's words, and the code that it left at the container.
+pub(super) fn failed_start(words: &str, exit_code: i32) -> FailedStart {
+    let says = |text: &str| words.contains(text);
+    if says("port is already allocated") || says("address already in use") {
+        return FailedStart::Port;
+    }
+    match exit_code {
+        126 | 127 => FailedStart::Command(exit_code),
+        _ if says("executable file not found") || says("no such file or directory") => {
+            FailedStart::Command(127)
+        }
+        _ if says("permission denied") || says("is a directory") => FailedStart::Command(126),
+        _ => FailedStart::Engine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::time::{Mono, Now};
+
+    fn exited(exit_code: i32, oom_killed: bool) -> Observed {
+        Observed {
+            id: "c1".parse().unwrap(),
+            key: None,
+            phase: Phase::Exited,
+            exit_code,
+            oom_killed,
+            error: String::new(),
+            started_at: Some(WallTime::from_unix_millis(1_000)),
+            finished_at: Some(WallTime::from_unix_millis(5_000)),
+        }
+    }
+
+    fn signalled(at: u64) -> Leash {
+        let leash = Leash::new();
+        let now = Now { mono: Mono::from_boot(Duration::ZERO), wall: WallTime::from_unix_millis(at) };
+        leash.order(Duration::from_secs(1), now);
+        leash.runs(&"c1".parse().unwrap(), now);
+        leash
+    }
+
+    fn reason(observed: &Observed, leash: &Leash) -> Option<Reason> {
+        ending(observed, leash, WallTime::from_unix_millis(9_000)).reason
+    }
+
+    #[test]
+    fn the_engines_own_words_decide() {
+        let loose = Leash::new();
+        assert_eq!(reason(&exited(0, false), &loose), None);
+        assert_eq!(reason(&exited(0, true), &loose), None);
+        assert_eq!(reason(&exited(7, false), &loose), Some(Reason::ExitCode));
+        assert_eq!(reason(&exited(137, true), &loose), Some(Reason::OomKilled));
+        let dead = Observed { phase: Phase::Dead, ..exited(0, false) };
+        assert_eq!(reason(&dead, &loose), Some(Reason::Engine));
+    }
+
+    #[test]
+    fn an_end_before_the_signal_is_the_commands_own() {
+        assert_eq!(reason(&exited(0, false), &signalled(6_000)), None);
+        assert_eq!(reason(&exited(0, false), &signalled(4_000)), Some(Reason::Stopped));
+        assert_eq!(reason(&exited(143, false), &signalled(4_000)), Some(Reason::Stopped));
+    }
+
+    #[test]
+    fn failed_starts_are_told_apart() {
+        let port = "driver failed programming external connectivity: Bind for 0.0.0.0:80 failed: port is already allocated";
+        assert_eq!(failed_start(port, 128), FailedStart::Port);
+        assert_eq!(
+            failed_start("exec: \"nope\": executable file not found in $PATH", 127),
+            FailedStart::Command(127)
+        );
+        assert_eq!(failed_start("exec: \"/etc/passwd\": permission denied", 126), FailedStart::Command(126));
+        assert_eq!(failed_start("network x not found", 128), FailedStart::Engine);
+    }
+}
