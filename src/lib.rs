@@ -17,6 +17,7 @@
 //! `docs/ARCHITECTURE.md` tells the life of one task through these files.
 
 pub mod api;
+pub mod cli;
 pub mod control;
 pub mod engine;
 pub mod http;

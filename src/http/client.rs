@@ -274,8 +274,13 @@ impl fmt::Debug for Stream {
 }
 
 impl Read for Stream {
+    /// Silence is [`ErrorKind::TimedOut`], after which reading may go on.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer)
+        self.reader.read(buffer).map_err(|error| {
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+            let is_silence = matches!(inner, Some(ureq::Error::Timeout(_)));
+            if is_silence { io::Error::new(ErrorKind::TimedOut, error) } else { error }
+        })
     }
 }
 

@@ -1,0 +1,267 @@
+//! `podling logs TASK`: what a task wrote, by way of the master, or straight from its worker.
+//!
+//! A followed log is read to the task's end. Its line may break before: then it is opened again and goes on where it
+//! broke. Silence isn't a break, because a container may be silent; but a master that died without a word is silent
+//! too, so after a while of silence it is asked whether it is still there.
+
+use std::fmt::Write as _;
+use std::io::{self, Read};
+use std::time::Duration;
+
+use super::Session;
+use crate::api::routes;
+use crate::cli::args::{Flag, Words};
+use crate::cli::error::CliError;
+use crate::cli::exit;
+use crate::cli::remote::Direct;
+use crate::cli::render::log::Demux;
+use crate::cli::waiting::{Pace, Patience};
+use crate::http::client::Stream;
+use crate::runtime::settings::SettingsError;
+
+/// How long a log that isn't followed may be silent.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long a followed log may be silent before the master is asked whether it is there.
+const FOLLOWED_SILENCE: Duration = Duration::from_secs(15);
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    task: String,
+    follow: bool,
+    tail: Option<u64>,
+    timestamps: bool,
+    attempt: Option<u32>,
+    direct: bool,
+}
+
+impl Asked {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// Names what is wrong.
+    pub(super) fn read(words: &mut Words) -> Result<Self, SettingsError> {
+        let tail = words.value(Flag::Long("--tail"), number)?;
+        let attempt = words.value(Flag::Long("--attempt"), attempt)?;
+        let follow = words.switch(Flag::Both("-f", "--follow"));
+        let timestamps = words.switch(Flag::Long("--timestamps"));
+        let direct = words.switch(Flag::Long("--direct"));
+        Ok(Self { task: words.one("TASK")?, follow, tail, timestamps, attempt, direct })
+    }
+
+    /// All of a task's log, to its end.
+    pub(super) fn followed(task: impl Into<String>) -> Self {
+        Self { task: task.into(), follow: true, tail: None, timestamps: false, attempt: None, direct: false }
+    }
+
+    /// The question as the API knows it. Times come with every entry, asked for or not.
+    fn query(&self, tail: Option<u64>) -> String {
+        let mut query = format!("?follow={}", self.follow);
+        // Writing to a String can't fail.
+        if let Some(tail) = tail {
+            let _ = write!(query, "&tail={tail}");
+        }
+        if let Some(attempt) = self.attempt {
+            let _ = write!(query, "&attempt={attempt}");
+        }
+        query
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a number of lines"))
+}
+
+fn attempt(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("{text:?} must be a number from 1"))
+}
+
+/// Shows the log. 1 where a part of it could not be had.
+///
+/// # Errors
+/// The master doesn't know the task or can't be reached, or the output can't be written.
+pub(super) fn run(asked: &Asked, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
+    // By its id from here on: the name may come to mean another task.
+    let task = session.remote.task(&asked.task)?.task_id.to_string();
+    let source = match asked.direct {
+        true => Source::Worker(session.remote.log_address(&task)?),
+        false => Source::Master,
+    };
+    let is_whole =
+        Reader { asked, task: &task, source, demux: Demux::new(asked.timestamps) }.read(session)?;
+    Ok(if is_whole { exit::DONE } else { exit::FAILED })
+}
+
+/// Who is asked for the log.
+enum Source {
+    Master,
+    Worker(Direct),
+}
+
+/// How reading came to its end.
+enum Ended {
+    /// Whoever serves it ended it.
+    Whole,
+    /// The line broke.
+    Broken(String),
+}
+
+/// One log on its way to the console.
+struct Reader<'a> {
+    asked: &'a Asked,
+    task: &'a str,
+    source: Source,
+    demux: Demux,
+}
+
+impl Reader<'_> {
+    /// Reads it to its end. True if nothing is missing.
+    fn read(mut self, session: &mut Session<'_, '_>) -> Result<bool, CliError> {
+        let (mut pace, mut patience) = (Pace::new(), Patience::default());
+        loop {
+            let error = match self.open(session).and_then(|stream| self.copy(stream, session)) {
+                Ok(Ended::Whole) if self.is_over(session)? => return Ok(!self.demux.is_incomplete()),
+                Ok(Ended::Whole) => {
+                    patience.answered();
+                    None
+                }
+                Ok(Ended::Broken(why)) => {
+                    Some(CliError::Failed(format!("the line to {} broke: {why}", self.whom())))
+                }
+                Err(error) if error.is_retryable() && self.asked.follow => {
+                    patience.bear(error, session.console)?;
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(error) = error {
+                if !self.asked.follow {
+                    return Err(error);
+                }
+                log::debug!("opening the log again because={error}");
+            }
+            pace.wait(None);
+            self.rewind(session);
+        }
+    }
+
+    const fn whom(&self) -> &'static str {
+        match self.source {
+            Source::Master => "the master",
+            Source::Worker(_) => "the worker",
+        }
+    }
+
+    /// Gets ready for the log to be opened again.
+    fn rewind(&mut self, session: &mut Session<'_, '_>) {
+        if self.asked.tail.is_none() || !self.demux.has_written() {
+            self.demux.begin_again();
+            return;
+        }
+        if !self.demux.is_incomplete() {
+            session.console.say("the line broke: what was written meanwhile may be missing");
+        }
+        self.demux.go_on_from_here();
+    }
+
+    fn open(&self, session: &Session<'_, '_>) -> Result<Stream, CliError> {
+        let silence = if self.asked.follow { FOLLOWED_SILENCE } else { SILENCE };
+        // With a tail, only what comes next can be asked for again.
+        let tail = if self.demux.has_written() { self.asked.tail.map(|_| 0) } else { self.asked.tail };
+        let query = self.asked.query(tail);
+        let stream = match &self.source {
+            Source::Master => {
+                session.remote.log(&format!("{}{query}", routes::task_logs(self.task)), silence)?
+            }
+            Source::Worker(worker) => worker.log(&query, silence)?,
+        };
+        match stream.content_type() {
+            Some(media) if media.starts_with("application/x-ndjson") => Ok(stream),
+            media => {
+                let media = media.unwrap_or("something unnamed");
+                Err(CliError::Failed(format!("{} answered with {media}, not with a log", self.whom())))
+            }
+        }
+    }
+
+    fn copy(&mut self, mut stream: Stream, session: &mut Session<'_, '_>) -> Result<Ended, CliError> {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) if self.demux.is_between_entries() => return Ok(Ended::Whole),
+                Ok(0) => return Ok(Ended::Broken("it ended in the midst of an entry".to_owned())),
+                Ok(count) => self.demux.feed(&buffer[..count], session.console)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && self.asked.follow => {
+                    // Silence: of a container that has nothing to say, or of a master that is gone.
+                    if session.remote.task(self.task)?.status.is_terminal() {
+                        return Ok(Ended::Broken("its task has ended, but it has not".to_owned()));
+                    }
+                }
+                Err(error) => return Ok(Ended::Broken(error.to_string())),
+            }
+        }
+    }
+
+    /// Whether a log that ended has nothing more to come.
+    fn is_over(&self, session: &Session<'_, '_>) -> Result<bool, CliError> {
+        if !self.asked.follow || matches!(self.source, Source::Worker(_)) {
+            return Ok(true);
+        }
+        match session.remote.task(self.task) {
+            Ok(task) => {
+                let is_earlier = self.asked.attempt.is_some_and(|attempt| attempt < task.attempt.0);
+                Ok(task.status.is_terminal() || is_earlier)
+            }
+            Err(error) if error.problem_code() == Some("task_not_found") => Ok(true),
+            // A master that stops ends its streams; it may come back.
+            Err(error) if error.is_retryable() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Shows all of a task's log, to its end. What is missing is said.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn follow(task: &str, session: &mut Session<'_, '_>) -> Result<(), CliError> {
+    let asked = Asked::followed(task);
+    let reader = Reader { asked: &asked, task, source: Source::Master, demux: Demux::new(false) };
+    reader.read(session).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> Result<Asked, String> {
+        let mut words = Words::new(line.split_whitespace().map(Into::into).collect());
+        Asked::read(&mut words).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_question_is_the_apis() {
+        let query = |line: &str| {
+            let asked = asked(line).unwrap();
+            asked.query(asked.tail)
+        };
+        assert_eq!(query("web"), "?follow=false");
+        assert_eq!(query("-f web --tail 5 --attempt 2 --timestamps"), "?follow=true&tail=5&attempt=2");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, says) in [
+            ("", "TASK is missing"),
+            ("web --tail all", "--tail: \"all\" is not a number of lines"),
+            ("web --attempt 0", "--attempt: \"0\" must be a number from 1"),
+            ("web --since 5m", "unknown flag --since"),
+            ("web db", "unexpected argument \"db\""),
+        ] {
+            assert_eq!(asked(line).expect_err(line), says);
+        }
+    }
+}

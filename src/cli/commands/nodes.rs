@@ -1,0 +1,49 @@
+//! `podling nodes [NAME]`: the nodes, or one of them, with what their tasks take up.
+
+use super::Session;
+use crate::api::routes;
+use crate::api::wire::node::NodeView;
+use crate::cli::args::{Flag, Words};
+use crate::cli::error::CliError;
+use crate::cli::exit;
+use crate::cli::render::list::{Form, List};
+use crate::runtime::clock;
+use crate::runtime::settings::SettingsError;
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    node: Option<String>,
+    form: Form,
+}
+
+impl Asked {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// Names what is wrong.
+    pub(super) fn read(words: &mut Words) -> Result<Self, SettingsError> {
+        let form = words.value(Flag::Both("-o", "--output"), Form::from_word)?.unwrap_or_default();
+        if words.switch(Flag::Both("-w", "--watch")) {
+            return Err(SettingsError::of("-w", "not supported yet"));
+        }
+        Ok(Self { node: words.at_most_one()?, form })
+    }
+}
+
+/// Lists them.
+///
+/// # Errors
+/// The master can't be reached, doesn't know the node, or stdout can't be written to.
+pub(super) fn run(asked: &Asked, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
+    let Session { remote, console } = session;
+    let mut list = List::new::<NodeView>(asked.form, clock::wall());
+    match &asked.node {
+        Some(node) => list.push::<NodeView>(&remote.get_raw(&routes::node(node))?, console)?,
+        None => remote.pages(routes::NODES, |page| {
+            page.iter().try_for_each(|node| list.push::<NodeView>(node, console))
+        })?,
+    }
+    list.finish(console)?;
+    Ok(exit::DONE)
+}

@@ -1,0 +1,246 @@
+//! `podling run NAME --image IMAGE`: creates a task, or a batch of equals, and may wait for the end.
+//!
+//! The request is sent under a key of its own: asking again after a broken connection makes nothing twice. With
+//! `--follow`, stdout is the container's: what Podling has to say goes to stderr.
+
+mod request;
+
+use super::{Session, logs};
+use crate::api::wire::spec::TaskRequest;
+use crate::api::wire::task::{BatchCreated, TaskView};
+use crate::cli::args::{Flag, Words};
+use crate::cli::error::CliError;
+use crate::cli::render::{task::status, text::visible};
+use crate::cli::{exit, waiting};
+use crate::model::id::TaskName;
+use crate::runtime::clock;
+use crate::runtime::settings::{Environment, SettingsError};
+
+/// What to do once the task is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// Nothing more.
+    Detach,
+    /// Wait for the end.
+    Wait,
+    /// Show the log, and wait for the end.
+    Follow,
+}
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    request: TaskRequest,
+    then: Then,
+}
+
+impl Asked {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// Names what is wrong.
+    pub(super) fn read(words: &mut Words, environment: Environment) -> Result<Self, SettingsError> {
+        let mut request = request::flags(words, environment)?;
+        let then = then(words)?;
+        request.command = words.after()?.filter(|command| !command.is_empty());
+        request.name = words.one("NAME")?;
+        request.name.parse::<TaskName>().map_err(|error| SettingsError::of("NAME", error))?;
+        if request.image.is_empty() {
+            return Err(SettingsError::of("--image", "is missing"));
+        }
+        if then == Then::Follow && request.count.is_some() {
+            return Err(SettingsError::of("--follow", "not together with --count"));
+        }
+        Ok(Self { request, then })
+    }
+}
+
+fn then(words: &mut Words) -> Result<Then, SettingsError> {
+    let given = [("--detach", Then::Detach), ("--wait", Then::Wait), ("--follow", Then::Follow)]
+        .map(|(flag, then)| (words.switch(Flag::Long(flag)), then));
+    let mut given = given.into_iter().filter(|(is_given, _)| *is_given);
+    match (given.next(), given.next()) {
+        (None, _) => Ok(Then::Detach),
+        (Some((_, then)), None) => Ok(then),
+        (Some(_), Some(_)) => Err(SettingsError::new("only one of --detach, --wait and --follow")),
+    }
+}
+
+/// Creates, tells, and waits if it is to.
+///
+/// # Errors
+/// The master can't be reached or refuses, or the output can't be written.
+pub(super) fn run(asked: &Asked, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
+    if asked.request.count.is_some() {
+        return run_batch(asked, session);
+    }
+    let task: TaskView = session.remote.create(&asked.request)?;
+    let created = format!("Task created: {}", task.task_id);
+    match asked.then {
+        Then::Detach | Then::Wait => {
+            session.console.line(&created)?;
+            tell_status(&task, session)?;
+            session.console.out.flush().map_err(CliError::Output)?;
+        }
+        Then::Follow => session.console.say(created),
+    }
+    match asked.then {
+        Then::Detach => Ok(exit::DONE),
+        Then::Wait => {
+            let ended = wait(task, session)?;
+            Ok(finish(ended, session, true)?.as_ref().map_or(exit::NO_CODE, exit::of_task))
+        }
+        Then::Follow => {
+            follow(&task, session)?;
+            let ended = wait(task, session)?;
+            Ok(finish(ended, session, false)?.as_ref().map_or(exit::NO_CODE, exit::of_task))
+        }
+    }
+}
+
+/// As [`run`], for `--count`: 0 if all completed.
+fn run_batch(asked: &Asked, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
+    let batch: BatchCreated = session.remote.create(&asked.request)?;
+    session.console.line(&format!("Batch created: {}", batch.batch_id))?;
+    for item in &batch.items {
+        session
+            .console
+            .line(&format!("Task created: {} {}-{}", item.task_id, asked.request.name, item.index))?;
+    }
+    if asked.then == Then::Detach {
+        return Ok(exit::DONE);
+    }
+    let mut code = exit::DONE;
+    for item in batch.items {
+        let task = session.remote.task(item.task_id.as_str())?;
+        let ended = wait(task, session)?;
+        let one = finish(ended, session, true)?.as_ref().map_or(exit::NO_CODE, exit::of_task);
+        code = if one == exit::DONE { code } else { exit::FAILED };
+    }
+    Ok(code)
+}
+
+/// Shows the log. What goes wrong with it is said, and is no reason not to wait for the task.
+fn follow(task: &TaskView, session: &mut Session<'_, '_>) -> Result<(), CliError> {
+    match logs::follow(task.task_id.as_str(), session) {
+        Ok(()) => Ok(()),
+        Err(CliError::Output(error)) => Err(CliError::Output(error)),
+        Err(error @ (CliError::Usage(_) | CliError::Call { .. } | CliError::Failed(_))) => {
+            session.console.say(error);
+            Ok(())
+        }
+    }
+}
+
+/// Waits for the end. None: it will not be known, and that was said.
+fn wait(task: TaskView, session: &mut Session<'_, '_>) -> Result<Option<TaskView>, CliError> {
+    match waiting::until_end(&session.remote, task, None, session.console) {
+        Ok(task) => Ok(Some(task)),
+        Err(CliError::Output(error)) => Err(CliError::Output(error)),
+        Err(error @ (CliError::Usage(_) | CliError::Call { .. } | CliError::Failed(_))) => {
+            session.console.say(error);
+            Ok(None)
+        }
+    }
+}
+
+/// Says how a task ended: its status as data where stdout isn't the container's, and what went wrong.
+fn finish(
+    task: Option<TaskView>,
+    session: &mut Session<'_, '_>,
+    tells_status: bool,
+) -> Result<Option<TaskView>, CliError> {
+    let Some(task) = task else { return Ok(None) };
+    if tells_status {
+        tell_status(&task, session)?;
+    }
+    if exit::of_task(&task) != exit::DONE {
+        let why = task.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+        session.console.say(format_args!("{} {}{why}", task.name, status(&task, clock::wall())));
+    }
+    Ok(Some(task))
+}
+
+fn tell_status(task: &TaskView, session: &mut Session<'_, '_>) -> Result<(), CliError> {
+    session.console.line(&format!("Status: {}", visible(&status(task, clock::wall()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> Result<Asked, String> {
+        let mut words = Words::new(line.split_whitespace().map(Into::into).collect());
+        let environment: Environment = |name| (name == "SHELL").then(|| "/bin/sh".to_owned());
+        Asked::read(&mut words, environment).map_err(|error| error.to_string())
+    }
+
+    fn body(line: &str) -> String {
+        serde_json::to_string(&asked(line).unwrap().request).unwrap()
+    }
+
+    #[test]
+    fn name_and_image_are_enough() {
+        let asked = asked("web --image nginx").unwrap();
+        assert_eq!(asked.then, Then::Detach);
+        assert_eq!(serde_json::to_string(&asked.request).unwrap(), r#"{"name":"web","image":"nginx"}"#);
+    }
+
+    #[test]
+    fn every_flag_has_its_field() {
+        let line = "web --image nginx -e K=V -e E= -e SHELL -e NOWHERE -l team=a -p 8080:80 -p 53:53/udp --cpu 500m \
+                    --memory 256Mi --network none --pull never -u 1000 -w /srv --constraint disk=ssd \
+                    --restart on-failure:2 --on-node-lost reschedule --pending-timeout 1.5s --count 3";
+        assert_eq!(
+            body(line),
+            r#"{"name":"web","image":"nginx","env":{"E":"","K":"V","SHELL":"/bin/sh"},"labels":{"team":"a"},"ports":[{"host":8080,"container":80,"protocol":"tcp"},{"host":53,"container":53,"protocol":"udp"}],"cpu_millis":500,"memory_bytes":268435456,"network":"none","pull":"never","user":"1000","workdir":"/srv","constraints":{"disk":"ssd"},"restart":{"policy":"on-failure","max":2},"on_node_lost":"reschedule","pending_timeout_ms":1500,"count":3}"#
+        );
+    }
+
+    #[test]
+    fn the_command_is_untouched() {
+        let asked = asked("--wait web --image x -- sh --wait -e K=V --image=y -- z").unwrap();
+        assert_eq!(asked.then, Then::Wait);
+        let command = ["sh", "--wait", "-e", "K=V", "--image=y", "--", "z"].map(str::to_owned).to_vec();
+        assert_eq!(asked.request.command, Some(command));
+        assert!(body("web --image x --").ends_with(r#""image":"x"}"#));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, says) in [
+            ("", "NAME is missing"),
+            ("web", "--image: is missing"),
+            ("--image x", "NAME is missing"),
+            ("web --image x y", "unexpected argument \"y\""),
+            ("we/b --image x", "NAME: must match"),
+            ("web --image -x", "--image: \"-x\" is not an image reference"),
+            ("web --image x -e =V", "-e: \"=V\" must be KEY=VALUE or KEY"),
+            ("web --image x -l K", "-l: \"K\" must be KEY=VALUE"),
+            ("web --image x -p 80", "-p: \"80\" must be HOST:CONTAINER"),
+            ("web --image x -p 0:80", "-p: \"0:80\" must be HOST:CONTAINER"),
+            ("web --image x -p 1:2:3", "-p: \"1:2:3\" must be HOST:CONTAINER"),
+            ("web --image x -p 1:2/sctp", "-p: \"sctp\" must be tcp or udp"),
+            ("web --image x --cpu lots", "--cpu: \"lots\" is not an amount of CPU"),
+            ("web --image x --memory 1Kb", "--memory: \"1Kb\" is not a size"),
+            ("web --image x --network lan", "--network: \"lan\" must be bridge, none or node"),
+            ("web --image x --pull maybe", "--pull: \"maybe\" must be missing, always or never"),
+            ("web --image x --restart often", "--restart: \"often\" must be never, on-failure[:N] or always"),
+            ("web --image x --restart always:3", "--restart: \"always:3\" must be never,"),
+            ("web --image x --on-node-lost cry", "--on-node-lost: \"cry\" must be fail or reschedule"),
+            ("web --image x --pending-timeout soon", "--pending-timeout: \"soon\" is not a duration"),
+            ("web --image x --count 0", "--count: \"0\" must be 1 to 100000"),
+            ("web --image x --count 100001", "--count: \"100001\" must be 1 to 100000"),
+            ("web --image x --secret K=f", "--secret: not supported yet"),
+            ("web --image x --wait --follow", "only one of --detach, --wait and --follow"),
+            ("web --image x --follow --count 2", "--follow: not together with --count"),
+            ("web --imge x", "unknown flag --imge: did you mean --image?"),
+            ("web --image x -e", "-e: needs a value"),
+            ("web --image x -u a:b:c", "-u: \"a:b:c\" must be USER"),
+            ("web --image x -w srv", "-w: \"srv\" must be an absolute path"),
+        ] {
+            let error = asked(line).expect_err(line);
+            assert!(error.starts_with(says), "{line}: {error}");
+        }
+    }
+}

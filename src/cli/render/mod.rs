@@ -1,0 +1,14 @@
+//! How things look: tables, one task in full, JSON, ages.
+//!
+//! Everything in here takes values and a `now` and gives text. What came from outside is made visible by
+//! [`text::visible`] before it is part of a line; JSON by [`text::json`].
+
+pub(crate) mod list;
+pub(crate) mod log;
+pub(crate) mod node;
+pub(crate) mod table;
+pub(crate) mod task;
+pub(crate) mod text;
+
+#[cfg(test)]
+pub(crate) mod sample;

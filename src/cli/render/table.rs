@@ -1,0 +1,71 @@
+//! Tables: columns as wide as what they hold, three spaces apart, for eyes and for `awk`.
+
+use std::fmt::Write as _;
+
+use crate::cli::render::text;
+
+/// Between two columns.
+const GAP: usize = 3;
+
+/// What stands in a cell that has nothing to say, so that a line has the same number of words as its header.
+pub(crate) const NOTHING: &str = "-";
+
+/// A table that grows by lines.
+#[derive(Debug)]
+pub(crate) struct Table {
+    lines: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// With its header.
+    pub(crate) fn new(header: &[&str]) -> Self {
+        Self { lines: vec![header.iter().map(|title| (*title).to_owned()).collect()] }
+    }
+
+    /// Adds a line of as many cells as the header has.
+    pub(crate) fn push(&mut self, cells: Vec<String>) {
+        let shown = |cell: String| {
+            if cell.is_empty() { NOTHING.to_owned() } else { text::visible(&cell).into_owned() }
+        };
+        self.lines.push(cells.into_iter().map(shown).collect());
+    }
+
+    /// The whole table, each line ended.
+    pub(crate) fn finish(self) -> String {
+        let columns = self.lines.first().map_or(0, Vec::len);
+        let width = |column: usize| {
+            let cells = self.lines.iter().filter_map(|line| line.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut out = String::new();
+        for line in &self.lines {
+            let last = line.len().saturating_sub(1);
+            for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+                let padded = if column == last { 0 } else { width + GAP };
+                // Writing to a String can't fail.
+                let _ = write!(out, "{cell:padded$}");
+            }
+            out.push('\n');
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_what_they_hold() {
+        let mut table = Table::new(&["NAME", "STATUS", "AGE"]);
+        table.push(vec!["a-long-name".to_owned(), "running".to_owned(), "5 m".to_owned()]);
+        table.push(vec!["ä".to_owned(), String::new(), "\n".to_owned()]);
+        assert_eq!(
+            table.finish(),
+            "NAME          STATUS    AGE\n\
+             a-long-name   running   5 m\n\
+             ä             -         \\n\n"
+        );
+    }
+}

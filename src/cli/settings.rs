@@ -1,0 +1,228 @@
+//! What every command knows: where the master is, and with which token it is asked.
+//!
+//! A flag wins over the environment, which wins over the default. A bearer token over plain HTTP can be read by
+//! whoever carries it, so `http://` to a host beyond loopback needs `--insecure`; and the token that a master of
+//! this machine keeps in its data folder is sent to nobody but a master of this machine.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::cli::args::{Flag, Words};
+use crate::runtime::settings::{Environment, SettingsError};
+
+const MASTER: Flag = Flag::Long("--master");
+const TOKEN_FILE: Flag = Flag::Long("--token-file");
+const CA: Flag = Flag::Long("--ca");
+const INSECURE: Flag = Flag::Long("--insecure");
+const HELP: Flag = Flag::Both("-h", "--help");
+
+/// Where a master listens that was not told otherwise.
+const DEFAULT_MASTER: &str = "http://127.0.0.1:8080";
+
+/// Where a master that was not told otherwise keeps its admin token, below the home folder.
+const ADMIN_TOKEN: &str = ".local/share/podling/master/admin.token";
+
+/// The flags of every command.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// `--help`.
+    pub(crate) help: bool,
+    master: Option<String>,
+    token_file: Option<String>,
+    insecure: bool,
+}
+
+impl Shared {
+    /// Takes them, wherever they stand.
+    ///
+    /// # Errors
+    /// Names the flag that is wrong.
+    pub(crate) fn take(words: &mut Words) -> Result<Self, SettingsError> {
+        let text = |text: &str| {
+            if text.is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
+        };
+        let master = words.value(MASTER, text)?;
+        let token_file = words.value(TOKEN_FILE, text)?;
+        words.value(CA, text)?;
+        Ok(Self { help: words.switch(HELP), master, token_file, insecure: words.switch(INSECURE) })
+    }
+
+    /// Fills in what was not given from the environment and the defaults, and reads the token.
+    ///
+    /// # Errors
+    /// Names the flag or the variable that is wrong.
+    pub(crate) fn resolve(self, environment: Environment) -> Result<Target, SettingsError> {
+        let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
+        let (from, master) = match (self.master, variable("PODLING_MASTER")) {
+            (Some(url), _) => ("--master", url),
+            (None, Some(url)) => ("PODLING_MASTER", url),
+            (None, None) => ("--master", DEFAULT_MASTER.to_owned()),
+        };
+        check_address(&master, self.insecure).map_err(|why| SettingsError::of(from, why))?;
+        let token = match (self.token_file, variable("PODLING_TOKEN_FILE")) {
+            (Some(file), _) => Some(named_token("--token-file", Path::new(&file))?),
+            (None, Some(file)) => Some(named_token("PODLING_TOKEN_FILE", Path::new(&file))?),
+            (None, None) if is_loopback(&master) => variable("HOME").and_then(|home| own_token(&home)),
+            (None, None) => None,
+        };
+        Ok(Target { master, token, insecure: self.insecure })
+    }
+}
+
+/// Whom a command asks.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// The master's address.
+    pub(crate) master: String,
+    /// The token, where there is one.
+    pub(crate) token: Option<String>,
+    /// Whether plain HTTP may leave this machine.
+    pub(crate) insecure: bool,
+}
+
+/// Refuses an address that is none, or where plain HTTP would leave this machine unasked.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(crate) fn check_address(url: &str, insecure: bool) -> Result<(), String> {
+    if url.starts_with("https://") {
+        return Err(format!("{url:?}: https is not supported yet"));
+    }
+    if host_of(url).is_none() {
+        return Err(format!("{url:?} must be http://HOST:PORT"));
+    }
+    if is_loopback(url) || insecure {
+        return Ok(());
+    }
+    Err(format!("{url} is beyond loopback: plain http to it needs --insecure"))
+}
+
+fn is_loopback(url: &str) -> bool {
+    host_of(url).is_some_and(|host| {
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    })
+}
+
+/// The host of `http://HOST[:PORT][/PATH]`. Stricter than a URL may be: a name and password before the host, a
+/// query or a fragment could make two readers see two hosts.
+fn host_of(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("http://")?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if path.contains(['?', '#', '\\']) || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return None;
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(inner) => inner.split_once(']')?,
+        None => authority.find(':').map_or((authority, ""), |colon| authority.split_at(colon)),
+    };
+    let port_is_sound =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let host_is_sound = if authority.starts_with('[') {
+        host.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    };
+    (port_is_sound && host_is_sound).then_some(host)
+}
+
+/// The token in a file that somebody named.
+fn named_token(named_by: &str, file: &Path) -> Result<String, SettingsError> {
+    let refuse = |why: String| SettingsError::of(named_by, format!("{}: {why}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| refuse(error.to_string()))?;
+    first_line(&text).ok_or_else(|| refuse("its first line is no token".to_owned()))
+}
+
+/// The token that a master of this machine keeps for its owner, where there is one to be read.
+fn own_token(home: &str) -> Option<String> {
+    let file = PathBuf::from(home).join(ADMIN_TOKEN);
+    fs::read_to_string(file).ok().and_then(|text| first_line(&text))
+}
+
+fn first_line(text: &str) -> Option<String> {
+    let line = text.lines().next().unwrap_or_default().trim();
+    let is_sound = !line.is_empty() && line.bytes().all(|b| b.is_ascii_graphic());
+    is_sound.then(|| line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(line: &str, environment: Environment) -> Result<Target, String> {
+        let mut words = Words::new(line.split_whitespace().map(Into::into).collect());
+        let shared = Shared::take(&mut words).map_err(|error| error.to_string())?;
+        shared.resolve(environment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_over_the_default() {
+        let environment: Environment =
+            |name| (name == "PODLING_MASTER").then(|| "http://localhost:1".to_owned());
+        assert_eq!(target("", |_| None).unwrap().master, "http://127.0.0.1:8080");
+        assert_eq!(target("", environment).unwrap().master, "http://localhost:1");
+        assert_eq!(target("--master http://[::1]:2", environment).unwrap().master, "http://[::1]:2");
+        assert_eq!(target("", |_| Some(String::new())).unwrap().master, "http://127.0.0.1:8080");
+    }
+
+    #[test]
+    fn plain_http_stays_on_this_machine_unless_told() {
+        for near in ["http://127.0.0.1:8080", "http://127.9.9.9", "http://LocalHost:1/", "http://[::1]:8080"]
+        {
+            assert_eq!(check_address(near, false), Ok(()), "{near}");
+        }
+        for far in
+            ["http://10.0.0.1:8080", "http://master:8080", "http://127.0.0.1.evil", "http://[fe80::1]:1"]
+        {
+            let why = check_address(far, false).expect_err(far);
+            assert!(why.contains("--insecure"), "{far}: {why}");
+            assert_eq!(check_address(far, true), Ok(()), "{far}");
+        }
+    }
+
+    #[test]
+    fn an_address_means_one_host_to_every_reader() {
+        for bad in [
+            "",
+            "127.0.0.1:8080",
+            "http://",
+            "http://127.0.0.1:80@evil",
+            "http://127.0.0.1?@evil",
+            "http://127.0.0.1#@evil",
+            "http://127.0.0.1\\@evil",
+            "http://127.0.0.1:port",
+            "http://127.0.0.1:99999",
+            "http://[::1",
+            "http://[evil]",
+            "http://a b",
+            "https://127.0.0.1",
+        ] {
+            assert!(check_address(bad, true).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_one_line() {
+        assert_eq!(first_line("abc\nmore\n"), Some("abc".to_owned()));
+        for bad in ["", "\n", "a b", "ä", "\nabc"] {
+            assert_eq!(first_line(bad), None, "{bad:?}");
+        }
+        let error = target("--token-file /nowhere/token", |_| None).expect_err("no such file");
+        assert!(error.starts_with("--token-file: /nowhere/token: "), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        fs::write(&file, "s3cret\n").unwrap();
+        let line = format!("--token-file {}", file.display());
+        assert_eq!(target(&line, |_| None).unwrap().token.as_deref(), Some("s3cret"));
+    }
+
+    #[test]
+    fn this_machines_token_stays_on_this_machine() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join(ADMIN_TOKEN);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "s3cret\n").unwrap();
+        assert_eq!(own_token(home.path().to_str().unwrap()).as_deref(), Some("s3cret"));
+        assert!(!is_loopback("http://10.0.0.1:8080"));
+    }
+}

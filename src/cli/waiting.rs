@@ -1,0 +1,106 @@
+//! Waiting for tasks to end, through whatever happens to the master meanwhile.
+//!
+//! A waiter asks for its task again and again, at first every 20 ms and then less and less often, half a second
+//! apart at most. A master that doesn't answer is waited for as well: that is said once, and given up after ten
+//! minutes.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use crossbeam_channel::never;
+
+use crate::api::wire::task::TaskView;
+use crate::cli::Console;
+use crate::cli::error::CliError;
+use crate::cli::remote::Remote;
+use crate::model::time::Mono;
+use crate::runtime::clock;
+
+/// Between the first two questions.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+/// Between two questions at most.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a master may not answer before nobody waits for it any more.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(600);
+
+/// Lets time pass.
+pub(crate) fn pause(duration: Duration) {
+    // Nothing ever comes: the wait ends by its deadline.
+    let _ = never::<Infallible>().recv_timeout(duration);
+}
+
+/// Pauses that grow.
+#[derive(Debug)]
+pub(crate) struct Pace(Duration);
+
+impl Pace {
+    /// From the shortest.
+    pub(crate) const fn new() -> Self {
+        Self(SHORTEST_PAUSE)
+    }
+
+    /// Lets the next pause pass, but not beyond a deadline.
+    pub(crate) fn wait(&mut self, deadline: Option<Mono>) {
+        let left = deadline.map_or(self.0, |deadline| deadline.since(clock::mono()));
+        pause(self.0.min(left));
+        self.0 = (self.0 * 3 / 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Bears with a master that doesn't answer, for a while.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    since: Option<Mono>,
+}
+
+impl Patience {
+    /// It answered.
+    pub(crate) const fn answered(&mut self) {
+        self.since = None;
+    }
+
+    /// It did not. Says so the first time.
+    ///
+    /// # Errors
+    /// The error itself, where asking again won't help, or has not helped for too long.
+    pub(crate) fn bear(&mut self, error: CliError, console: &mut Console<'_>) -> Result<(), CliError> {
+        if !error.is_retryable() {
+            return Err(error);
+        }
+        let now = clock::mono();
+        match self.since {
+            Some(since) if now.since(since) > LONGEST_OUTAGE => Err(error),
+            Some(_) => Ok(()),
+            None => {
+                self.since = Some(now);
+                console.say(format_args!("{error}: trying again"));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Waits until a task has ended or the deadline has passed, and gives its last state.
+///
+/// # Errors
+/// The master says no, or hasn't answered for ten minutes.
+pub(crate) fn until_end(
+    remote: &Remote,
+    mut task: TaskView,
+    deadline: Option<Mono>,
+    console: &mut Console<'_>,
+) -> Result<TaskView, CliError> {
+    let (mut pace, mut patience) = (Pace::new(), Patience::default());
+    while !task.status.is_terminal() && deadline.is_none_or(|deadline| clock::mono() < deadline) {
+        pace.wait(deadline);
+        // By its id: the name may come to mean another task.
+        match remote.task(task.task_id.as_str()) {
+            Ok(now) => {
+                task = now;
+                patience.answered();
+            }
+            Err(error) => patience.bear(error, console)?,
+        }
+    }
+    Ok(task)
+}
