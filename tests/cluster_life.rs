@@ -61,6 +61,7 @@ fn a_dead_workers_tasks_are_lost_and_it_comes_back_clean() {
     cluster.wait_for_node("worker-1", NodeStatus::Online);
     wait_until("its orphans are gone", || of_node(&cluster.containers(), "worker-1").is_empty());
     assert_eq!(cluster.containers(), others, "the other worker's containers are as they were");
+    wait_until("the master knows that they are", || cluster.node("worker-1").unwrap().detail.is_none());
     let again = cluster.create_equals(2, obeys("again", 0));
     let again: Vec<_> = again.iter().map(|id| cluster.wait_for_running(id).node_id.unwrap()).collect();
     assert!(again.iter().all(|node| node.as_str() == "worker-1"), "it has fewest: {again:?}");

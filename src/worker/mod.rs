@@ -223,6 +223,7 @@ impl Parts {
             desired: Arc::new(Desired::new(give_jobs, tell)),
             owner: OnceLock::new(),
             log_max_bytes: settings.log_max_bytes,
+            nudge: nudge.clone(),
             stop: supervisor.stop(),
             engine: Arc::clone(&engine),
         };

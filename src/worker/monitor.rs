@@ -16,8 +16,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, select};
+use crossbeam_channel::{Sender, bounded, select};
 
+use crate::api::wire::agent::Verdict;
 use crate::engine::{ContainerKey, Engine, EngineError, Observed, Owner};
 use crate::model::id::{AttemptKey, ContainerId};
 use crate::model::task::{Ending, Reason};
@@ -47,6 +48,8 @@ pub(super) struct Ground {
     /// Set by the registration, before anything is launched.
     pub(super) owner: OnceLock<Owner>,
     pub(super) log_max_bytes: u64,
+    /// Has a beat sent now.
+    pub(super) nudge: Sender<()>,
     pub(super) stop: Stop,
 }
 
@@ -232,13 +235,17 @@ impl Monitor {
         let (answer, answered) = bounded(1);
         self.ground.desired.report(Event { key: self.key().clone(), step, answer: Some(answer) });
         let kept = if has_run { self.collect_log() } else { Ok(()) };
-        select! {
-            recv(answered) -> _ => {}
+        let verdict = select! {
+            recv(answered) -> verdict => verdict,
             recv(self.ground.stop.channel_ref()) -> _ => return,
-        }
+        };
         self.ground.desired.acknowledge(self.key());
         if kept.and_then(|()| self.remove()).is_ok() {
             self.ground.desired.release(self.key());
+            if matches!(verdict, Ok(Verdict::Stale | Verdict::Unknown)) {
+                // A stranger is gone: a master that waits for that is to hear of it now.
+                let _ = self.ground.nudge.try_send(());
+            }
         }
     }
 }

@@ -24,6 +24,9 @@ use crate::model::time::Mono;
 const ACCEPTS_A_TURN: usize = 64;
 /// How many clients may wait to be accepted.
 const BACKLOG: i32 = 1024;
+/// What the system holds of answers that a client doesn't take (it doubles this for its own books). Left to itself
+/// it goes up to megabytes, and whoever writes a log to a client that doesn't read goes on for as long.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// When the kernel asks a silent client's machine whether it is still there.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 
@@ -40,6 +43,7 @@ impl Listening {
     pub(super) fn new(listener: TcpListener, epoll: &OwnedFd) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         sockopt::set_tcp_nodelay(&listener, true)?;
+        sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER_BYTES)?;
         sockopt::set_socket_keepalive(&listener, true)?;
         sockopt::set_tcp_keepidle(&listener, KEEPALIVE_AFTER)?;
         // std listens with a backlog of 128; again changes only that.

@@ -330,6 +330,9 @@ fn view(entry: &NodeEntry) -> NodeView {
         last_heartbeat: entry.heard_at(),
         detail: match node.status {
             NodeStatus::Online if !entry.is_ready() => Some("its engine does not answer".to_owned()),
+            NodeStatus::Online if entry.is_settling() => {
+                Some("it was offline, and is ending what it must no longer run".to_owned())
+            }
             NodeStatus::Online | NodeStatus::Offline => None,
         },
     }

@@ -17,7 +17,8 @@ pub(super) const fn is_fresh(observed: &Observed) -> bool {
 
 /// The end of an attempt whose container has ended.
 pub(super) fn ending(observed: &Observed, leash: &Leash, now: WallTime) -> Ending {
-    let at = observed.finished_at.unwrap_or(now);
+    // Of a container that ends at once the Engine may note the end before the start (Docker Engine 20.10).
+    let at = observed.finished_at.unwrap_or(now).max(observed.started_at.unwrap_or_default());
     let was_signalled = leash.signalled_at().is_some_and(|signalled| signalled <= at);
     let (reason, error) = meaning(observed, was_signalled);
     Ending {
@@ -129,6 +130,12 @@ mod tests {
         assert_eq!(reason(&exited(0, false), &signalled(6_000)), None);
         assert_eq!(reason(&exited(0, false), &signalled(4_000)), Some(Reason::Stopped));
         assert_eq!(reason(&exited(143, false), &signalled(4_000)), Some(Reason::Stopped));
+    }
+
+    #[test]
+    fn no_end_is_before_its_start() {
+        let odd = Observed { finished_at: Some(WallTime::from_unix_millis(997)), ..exited(0, false) };
+        assert_eq!(ending(&odd, &Leash::new(), WallTime::default()).at, WallTime::from_unix_millis(1_000));
     }
 
     #[test]
