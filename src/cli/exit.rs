@@ -32,15 +32,6 @@ pub fn of_task(task: &TaskView) -> u8 {
     }
 }
 
-/// The exit code that stands for the ends of several tasks; of one, its own.
-pub fn of_tasks(tasks: &[TaskView]) -> u8 {
-    match tasks {
-        [task] => of_task(task),
-        tasks if tasks.iter().all(|task| task.status == TaskStatus::Completed) => DONE,
-        _ => FAILED,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,14 +57,5 @@ mod tests {
             let task = TaskView { status, exit_code: code, reason, ..sample::task() };
             assert_eq!(of_task(&task), exits, "{status:?} {code:?} {reason:?}");
         }
-    }
-
-    #[test]
-    fn several_are_all_or_nothing() {
-        let completed = TaskView { status: TaskStatus::Completed, ..sample::task() };
-        let failed = TaskView { status: TaskStatus::Failed, exit_code: Some(7), ..sample::task() };
-        assert_eq!(of_tasks(&[completed.clone(), completed.clone()]), 0);
-        assert_eq!(of_tasks(&[completed, failed.clone()]), 1);
-        assert_eq!(of_tasks(&[failed]), 7);
     }
 }

@@ -56,6 +56,11 @@ impl Remote {
         CliError::Call { server: "master", base: self.client.base().to_owned(), error }
     }
 
+    /// The error of a connection that broke.
+    pub(crate) fn lost(&self, why: impl Into<String>) -> CliError {
+        self.failed(ClientError::Lost(why.into()))
+    }
+
     /// GET of anything.
     ///
     /// # Errors
@@ -207,14 +212,22 @@ impl Direct {
         Ok(Self { client, path: path.to_owned() })
     }
 
+    fn failed(&self, error: ClientError) -> CliError {
+        CliError::Call { server: "worker", base: self.client.base().to_owned(), error }
+    }
+
+    /// The error of a connection that broke.
+    pub(crate) fn lost(&self, why: impl Into<String>) -> CliError {
+        self.failed(ClientError::Lost(why.into()))
+    }
+
     /// Opens the log. The user's token isn't sent.
     ///
     /// # Errors
     /// The worker can't be reached or says no.
     pub(crate) fn log(&self, query: &str, silence: Duration) -> Result<Stream, CliError> {
         let path = format!("{}{query}", self.path);
-        let failed = |error| CliError::Call { server: "worker", base: self.client.base().to_owned(), error };
-        self.client.stream(&path, &NDJSON, silence).map_err(failed)
+        self.client.stream(&path, &NDJSON, silence).map_err(|error| self.failed(error))
     }
 }
 
