@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use podling::api::wire::log::{LogLine, LogStream};
 use podling::cli::{self, Console};
@@ -22,6 +22,8 @@ struct Asked {
     logs: AtomicUsize,
     creations: AtomicUsize,
     removals: AtomicUsize,
+    keys: Mutex<Vec<String>>,
+    tokens: Mutex<Vec<Option<String>>>,
 }
 
 /// How the master plays.
@@ -71,9 +73,16 @@ fn answer(play: Play, request: &Request, responder: Responder, asked: &Asked) {
         "task_id": ID, "name": "web", "status": "failed", "attempt": 1, "created_at": "2026-01-31T12:00:00.000Z",
         "image": "x", "reason": "exit_code", "exit_code": 7,
     });
+    asked.tokens.lock().unwrap().push(request.headers.get("authorization").map(str::to_owned));
+    asked.keys.lock().unwrap().extend(request.headers.get("idempotency-key").map(str::to_owned));
     match (request.method.as_str(), request.path.as_str()) {
         ("GET", path) if path.ends_with("/logs") => log(play, request, responder, asked),
         ("GET", _) => responder.send(Response::json(200, &task)),
+        ("POST", path) if path.ends_with("/logs-ticket") => {
+            let host = request.headers.get("host").unwrap();
+            let url = format!("http://{host}/api/v1/tasks/{ID}/logs");
+            responder.send(Response::json(200, &json!({ "url": url })));
+        }
         // The first answer gets lost; then the same key must come again.
         ("POST", "/api/v1/tasks") if asked.creations.fetch_add(1, Ordering::SeqCst) < 2 => {
             drop_after(responder)
@@ -159,7 +168,10 @@ fn a_task_is_created_once_though_answers_get_lost() {
     assert_eq!((code, out.as_str()), (7, "1\n3\n4"), "the task's own code; {err}");
     assert!(err.starts_with(&format!("Task created: {ID}\n")), "{err}");
     assert!(err.ends_with("Status: failed (exit 7)\n"), "{err}");
-    assert_eq!(stage.asked.creations.load(Ordering::SeqCst), 3);
+    let mut keys = stage.asked.keys.lock().unwrap().clone();
+    assert_eq!((stage.asked.creations.load(Ordering::SeqCst), keys.len()), (3, 3));
+    keys.dedup();
+    assert_eq!(keys.len(), 1, "always under the same key");
 }
 
 #[test]
@@ -194,4 +206,45 @@ fn a_reader_of_an_endless_log_may_go_away() {
     let code = cli::run(line.split(' ').map(Into::into).collect(), |_| None, &mut console);
     assert_eq!(code, 141);
     assert!(!String::from_utf8(err).unwrap().contains("podling"));
+}
+
+#[test]
+fn this_machines_token_is_for_this_machines_master() {
+    let stage = Stage::set(Play::Lacks);
+    let home = TempDir::new().unwrap();
+    let folder = home.path().join(".local/share/podling/master");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("admin.token"), "0wn\n").unwrap();
+    std::fs::write(home.path().join("named"), "n4med\n").unwrap();
+    let sent = |flags: &[&str], environment: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_podling"));
+        command.args(["inspect", "web"]).args(flags).env_clear().env("HOME", home.path());
+        let output = command.envs(environment.iter().copied()).current_dir(home.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        stage.asked.tokens.lock().unwrap().pop().unwrap()
+    };
+    let port = stage.address.port();
+    let near = format!("http://127.0.0.1:{port}");
+    // The same master, by an address that doesn't say that it is on this machine.
+    let far = format!("http://0.0.0.0:{port}");
+    let bearer = |token: &str| Some(format!("Bearer {token}"));
+    assert_eq!(sent(&["--master", &near], &[]), bearer("0wn"));
+    assert_eq!(sent(&["--master", &far, "--insecure"], &[]), None);
+    assert_eq!(sent(&["--master", &far, "--insecure", "--token-file", "named"], &[]), bearer("n4med"));
+    let variables = [("PODLING_MASTER", near.as_str()), ("PODLING_TOKEN_FILE", "named")];
+    assert_eq!(sent(&[], &variables), bearer("n4med"));
+}
+
+#[test]
+fn a_worker_is_asked_without_the_users_token() {
+    let stage = Stage::set(Play::Breaks);
+    let folder = TempDir::new().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "s3cret\n").unwrap();
+    let told = stage.podling(&format!("logs web -f --direct --token-file {}", token.display()));
+    assert_eq!((told.0, told.1.as_str()), (0, "1\n3\n4"), "{}", told.2);
+    assert!(told.2.contains("podling: the connection to the worker at http://"), "{}", told.2);
+    let bearer = || Some("Bearer s3cret".to_owned());
+    // The task, its ticket, and then the log twice, because it broke.
+    assert_eq!(*stage.asked.tokens.lock().unwrap(), [bearer(), bearer(), None, None]);
 }

@@ -1,7 +1,8 @@
 //! Exit codes: what a shell, a script or a CI job learns.
 //!
 //! Where a command waits for one task, its exit code is the Engine's, as with `docker run`. Invariant: nothing but
-//! a task that `completed` ever gives 0.
+//! a task that `completed` ever gives 0. A task that was told to stop and then ended with 0 gives 1; one that never
+//! had a container, or whose end can't be learned, gives 125.
 
 use crate::api::wire::task::TaskView;
 use crate::model::task::{Reason, TaskStatus};

@@ -1,7 +1,8 @@
 //! The master's API, one function per question.
 //!
-//! [`Remote`] is the only part of the command line that makes requests. Every call has a deadline; what is safe to
-//! repeat is repeated a few times when a connection broke, so that a master that restarts isn't a failed command.
+//! [`Remote`] and [`Direct`], a worker that serves a log, are the only parts of the command line that make requests.
+//! Every call has a deadline; what is safe to repeat is repeated a few times when a connection broke, so that a
+//! master that restarts isn't a failed command. The user's token goes to the master alone.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! A waiter asks for its task again and again, at first every 20 ms and then less and less often, half a second
 //! apart at most. A master that doesn't answer is waited for as well: that is said once, and given up after ten
-//! minutes.
+//! minutes. A task that finds no node says so after two seconds, while it is still waited for.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -1,4 +1,7 @@
-//! `podling inspect TASK|NODE`: all that the master tells of it, as JSON. A task is looked for before a node.
+//! `podling inspect TASK|NODE`: all that the master tells of it, as JSON, its members in the master's order.
+//!
+//! A task is looked for before a node. Whatever fields a later master adds are shown: the document isn't read into
+//! types of this program's. Its control characters are written as JSON escapes, which changes nothing of what it says.
 
 use super::{Command, Session};
 use crate::api::routes;

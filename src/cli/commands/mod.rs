@@ -1,7 +1,8 @@
 //! The commands, one file each; this one finds the one that was asked for.
 //!
 //! A command reads its flags into a struct first, whole, so that a wrong command line changes nothing; then it
-//! runs against the master and gives the exit code.
+//! runs against the master and gives the exit code. Commands that the contract has and this version has not are
+//! known by name, and say so.
 
 mod inspect;
 mod logs;

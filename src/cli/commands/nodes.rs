@@ -1,4 +1,8 @@
 //! `podling nodes [NAME]`: the nodes, or one of them, with what their tasks take up.
+//!
+//! The list is read page by page to its end, and shown as it was asked for: see [`crate::cli::render::list`]. How a
+//! node becomes a line is in `render/node.rs`. Deliberately absent: cordon, drain and their like, which belong to
+//! `podling node`.
 
 use super::{Command, Session};
 use crate::api::routes;

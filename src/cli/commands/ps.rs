@@ -1,4 +1,8 @@
 //! `podling ps`: the tasks that live, those that are asked for, or one of them in full.
+//!
+//! As with `docker ps`, what has ended is listed only with `--all`, or with a `--status` that names it. The filters
+//! are the API's own, so that a long list is cut down where it is kept. `--task` shows one task line by line; with
+//! `-o` or `-q` it is a list of one.
 
 use super::{Command, Session};
 use crate::api::routes;

@@ -1,4 +1,7 @@
-//! `podling rm TASK…`: forgets tasks that have ended. One that can't be forgotten doesn't spare the others.
+//! `podling rm TASK…`: forgets tasks that have ended, and with them their logs.
+//!
+//! One that can't be forgotten, because it lives or nobody knows it, doesn't spare the others: it is named on stderr
+//! and makes the exit code 1. What was forgotten is named on stdout as it was named by the user.
 
 use super::{Command, Session};
 use crate::cli::args::Words;

@@ -1,7 +1,9 @@
 //! `podling run NAME --image IMAGE`: creates a task, or a batch of equals, and may wait for the end.
 //!
 //! The request is sent under a key of its own: asking again after a broken connection makes nothing twice. With
-//! `--follow`, stdout is the container's: what Podling has to say goes to stderr.
+//! `--follow`, stdout is the container's: what Podling has to say goes to stderr. Once the task is created, the exit
+//! code is the task's and nothing else: a log that can't be had, or a master that is gone for good, doesn't pass for
+//! the task's own failure.
 
 mod request;
 

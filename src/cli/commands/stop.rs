@@ -1,6 +1,8 @@
 //! `podling stop TASK… [-t D]`: asks for each task's end, then waits for all of them.
 //!
-//! A task may take its grace and half a minute more; what still lives then is named, and the exit code is 1.
+//! All are asked before any is waited for, so that they end side by side. A task may take its grace (the one that
+//! is given, else its own) and half a minute more; what still lives then is named, and the exit code is 1. A task
+//! that had ended before is no error.
 
 use std::time::Duration;
 

@@ -1,4 +1,8 @@
 //! `podling wait TASK… [--timeout D]`: waits for tasks to end, and says how each did.
+//!
+//! All of them are looked up before any is waited for, so that a misspelled name doesn't come out at the end. They
+//! are waited for in the order that they were named in, which takes as long as the longest. The exit code is that
+//! of the one task; of several 0 if all completed, else 1; 124 once the timeout ran out for any.
 
 use std::time::Duration;
 
