@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use podling::http::Client;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Longer than anything here should take, on a busy machine too.
@@ -100,8 +102,8 @@ fn a_task_is_created_listed_looked_at_and_stopped() {
     assert!(line.starts_with(&format!("{id}   web    nginx:1   pending: no node")), "{line}");
     assert_eq!(master.does("ps -q"), format!("{id}\n"));
     assert_eq!(master.does("ps -o name"), "web\n");
-    let listed: serde_json::Value = serde_json::from_str(&master.does("ps -o json")).unwrap();
-    let inspected: serde_json::Value = serde_json::from_str(&master.does("inspect web")).unwrap();
+    let listed: Value = serde_json::from_str(&master.does("ps -o json")).unwrap();
+    let inspected: Value = serde_json::from_str(&master.does("inspect web")).unwrap();
     assert_eq!(listed[0], inspected);
     assert_eq!((&inspected["task_id"], &inspected["env"]["K"]), (&id.as_str().into(), &"V".into()));
     let details = master.does(&format!("ps --task {}", &id[..20]));
@@ -214,10 +216,40 @@ fn long_lists_are_read_to_their_end() {
     let master = Master::start();
     master.does("run job --image x --count 2500 -l kind=many");
     assert_eq!(master.does("ps -q").lines().count(), 2500);
-    let listed: Vec<serde_json::Value> =
+    let listed: Vec<Value> =
         serde_json::from_str(&master.does("ps -o json -l kind=many --status pending")).unwrap();
     assert_eq!(listed.len(), 2500);
     assert_eq!(master.does("ps -q -l kind=few"), "");
+}
+
+#[test]
+fn nodes_are_listed_as_they_register() {
+    let master = Master::start();
+    let client = Client::new(&master.url).unwrap();
+    for (node, start) in [("worker-1", "s1"), ("worker-2", "s2")] {
+        let registration = json!({
+            "node_id": node, "instance_id": format!("{start:0<26}"), "start_id": format!("{start:0<26}"),
+            "incarnation": 0, "hostname": "127.0.0.1", "port": 1, "capacity": 2, "cpu_millis": 4000,
+            "memory_bytes": 8_589_934_592_u64, "engine": "hollow 1", "engine_id": node, "heartbeat_ms": 10_000,
+        });
+        client.post::<Value>("/api/v1/nodes", &registration, PATIENCE, true).unwrap();
+    }
+    let cordon = json!({"availability": "cordoned"});
+    client.post::<Value>("/api/v1/nodes/worker-2/availability", &cordon, PATIENCE, true).unwrap();
+    let table = master.does("nodes");
+    let words =
+        |line: usize| table.lines().nth(line).unwrap().split("   ").map(str::trim).collect::<Vec<_>>();
+    let words = |line| words(line).into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    assert_eq!(words(0), ["NODE", "STATUS", "TASKS", "CPU", "MEMORY", "ENGINE", "HEARTBEAT"]);
+    assert_eq!(words(1)[..6], ["worker-1", "online", "0/2", "0/4", "0 B/8 GiB", "hollow 1"]);
+    assert_eq!(words(2)[..3], ["worker-2", "online,cordoned", "0/2"]);
+    assert_eq!(master.does("nodes -o name"), "worker-1\nworker-2\n");
+    assert_eq!(master.does("nodes worker-2 -o name"), "worker-2\n");
+    assert!(master.does("nodes -o wide").contains("127.0.0.1:1"));
+    let node: Value = serde_json::from_str(&master.does("inspect worker-1")).unwrap();
+    assert_eq!(node["capacity"], 2);
+    let listed: Vec<Value> = serde_json::from_str(&master.does("nodes -o json")).unwrap();
+    assert_eq!((listed.len(), &listed[0]), (2, &node));
 }
 
 #[test]
@@ -329,10 +361,14 @@ fn waiting_outlives_a_restart_of_the_master() {
     let (process, url) = start(&folder, "127.0.0.1:0", "embedded");
     let mut master = Master { process, url, folder };
     let id = master.create("run web --image x");
-    let waiter = master.podling("wait web").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut follower =
         master.podling("logs web -f").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::park_timeout(Duration::from_millis(300));
+    let mut waiter =
+        master.podling("wait web").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // What it says after two seconds of waiting shows that it waits.
+    let (mut said, mut pending) = (BufReader::new(waiter.stderr.take().unwrap()), String::new());
+    said.read_line(&mut pending).unwrap();
+    assert!(pending.starts_with("podling: web is pending: no node "), "{pending}");
     master.process.kill().unwrap();
     master.process.wait().unwrap();
     std::thread::park_timeout(Duration::from_millis(1500));
@@ -340,7 +376,9 @@ fn waiting_outlives_a_restart_of_the_master() {
     let listen = master.url.strip_prefix("http://").unwrap().to_owned();
     master.process = start(&master.folder, &listen, "embedded").0;
     master.does("stop web");
-    let (code, out, err) = told(waiter.wait_with_output().unwrap());
+    let (code, out, _) = told(waiter.wait_with_output().unwrap());
+    let mut err = String::new();
+    said.read_to_string(&mut err).unwrap();
     assert_eq!((code, out), (125, format!("{id} web stopped -\n")), "{err}");
     assert_eq!(err.lines().count(), 1, "said once: {err}");
     assert!(err.ends_with(": trying again\n"), "{err}");

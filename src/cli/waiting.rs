@@ -13,6 +13,7 @@ use crate::api::wire::task::TaskView;
 use crate::cli::Console;
 use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
+use crate::model::id::TaskId;
 use crate::model::task::TaskStatus;
 use crate::model::time::Mono;
 use crate::runtime::clock;
@@ -103,6 +104,21 @@ impl Outlook {
             self.has_told = true;
             console.say(format_args!("{} is pending: {detail}", task.name));
         }
+    }
+}
+
+/// Looks at a task that exists.
+///
+/// # Errors
+/// The master says no, or hasn't answered for ten minutes.
+pub(crate) fn look(remote: &Remote, task: &TaskId, console: &mut Console<'_>) -> Result<TaskView, CliError> {
+    let (mut pace, mut patience) = (Pace::new(), Patience::default());
+    loop {
+        match remote.task(task.as_str()) {
+            Ok(task) => return Ok(task),
+            Err(error) => patience.bear(error, console)?,
+        }
+        pace.wait(None);
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The request is sent under a key of its own: asking again after a broken connection makes nothing twice. With
 //! `--follow`, stdout is the container's: what Podling has to say goes to stderr. Once the task is created, the exit
-//! code is the task's and nothing else: a log that can't be had, or a master that is gone for good, doesn't pass for
-//! the task's own failure.
+//! code is the task's: a log that can't be had, or a master that is gone for good (125), doesn't pass for the task's
+//! own failure.
 
 mod request;
 
@@ -115,7 +115,7 @@ impl Asked {
         session.console.out.flush().map_err(CliError::Output)?;
         let mut code = exit::DONE;
         for item in batch.items.iter().filter(|_| self.then != Then::Detach) {
-            let task = session.remote.task(item.task_id.as_str())?;
+            let task = waiting::look(&session.remote, &item.task_id, session.console)?;
             match waiting::until_known(&session.remote, task, None, session.console)? {
                 Some(task) => {
                     session.console.line(&wait::line(&task))?;
