@@ -123,3 +123,27 @@ fn a_stream_is_read_to_its_end_or_cancelled() {
     let refused = client.stream("/nowhere", &[], PATIENCE).unwrap_err();
     assert_eq!(refused.problem().map(|problem| problem.status), Some(404));
 }
+
+#[test]
+fn reading_goes_on_after_a_silence() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let (go_on, wait) = std::sync::mpsc::channel();
+    let served = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        assert!(socket.read(&mut [0; 4096]).unwrap() > 0);
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+        // A silence in the midst of a chunk.
+        socket.write_all(format!("{head}6\r\nhel").as_bytes()).unwrap();
+        wait.recv().unwrap();
+        socket.write_all(b"lo\n\r\n0\r\n\r\n").unwrap();
+    });
+    let mut stream = client.stream("/", &[], Duration::from_millis(100)).unwrap();
+    let mut text = Vec::new();
+    let error = stream.read_to_end(&mut text).unwrap_err();
+    assert_eq!((error.kind(), text.as_slice()), (std::io::ErrorKind::TimedOut, b"hel".as_slice()));
+    go_on.send(()).unwrap();
+    stream.read_to_end(&mut text).unwrap();
+    assert_eq!(text, b"hello\n");
+    served.join().unwrap();
+}

@@ -1,7 +1,8 @@
 //! Why a command was not obeyed, as one line for a person and one code for a program.
 //!
 //! A [`CliError`] is the only error that a command returns; [`crate::cli::run`] says it, once. What the master
-//! answered is shown in the master's own words, without status or code: they are for programs.
+//! answered is shown in the master's own words, without status or code: they are for programs. Where a name stands
+//! for several tasks, the candidates are listed below.
 
 use std::fmt;
 use std::io;

@@ -1,7 +1,8 @@
 //! Exit codes: what a shell, a script or a CI job learns.
 //!
 //! Where a command waits for one task, its exit code is the Engine's, as with `docker run`. Invariant: nothing but
-//! a task that `completed` ever gives 0.
+//! a task that `completed` ever gives 0. A task that was told to stop and then ended with 0 gives 1; one that never
+//! had a container, or whose end can't be learned, gives 125.
 
 use crate::api::wire::task::TaskView;
 use crate::model::task::{Reason, TaskStatus};
@@ -32,15 +33,6 @@ pub fn of_task(task: &TaskView) -> u8 {
     }
 }
 
-/// The exit code that stands for the ends of several tasks; of one, its own.
-pub fn of_tasks(tasks: &[TaskView]) -> u8 {
-    match tasks {
-        [task] => of_task(task),
-        tasks if tasks.iter().all(|task| task.status == TaskStatus::Completed) => DONE,
-        _ => FAILED,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,14 +58,5 @@ mod tests {
             let task = TaskView { status, exit_code: code, reason, ..sample::task() };
             assert_eq!(of_task(&task), exits, "{status:?} {code:?} {reason:?}");
         }
-    }
-
-    #[test]
-    fn several_are_all_or_nothing() {
-        let completed = TaskView { status: TaskStatus::Completed, ..sample::task() };
-        let failed = TaskView { status: TaskStatus::Failed, exit_code: Some(7), ..sample::task() };
-        assert_eq!(of_tasks(&[completed.clone(), completed.clone()]), 0);
-        assert_eq!(of_tasks(&[completed, failed.clone()]), 1);
-        assert_eq!(of_tasks(&[failed]), 7);
     }
 }

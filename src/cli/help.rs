@@ -1,4 +1,8 @@
 //! What `podling help` prints: one text for each command, each with an example.
+//!
+//! The list of commands here is also the one that a mistyped command is compared with. A text is written by hand,
+//! in the words of the contract; a test holds that each has a usage line, an example, and no line that a terminal
+//! of 110 columns would break. Commands to come have no text.
 
 use std::fmt::Write as _;
 

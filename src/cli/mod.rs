@@ -51,6 +51,11 @@ impl Console<'_> {
         writeln!(self.out, "{line}").map_err(CliError::Output)
     }
 
+    /// One line that would be data, if stdout weren't the container's.
+    fn note(&mut self, line: &str) {
+        let _ = writeln!(self.err, "{line}");
+    }
+
     /// One message, after what was written as data so far.
     ///
     /// Nobody is told of a message that can't be written: there is nowhere left to say it.

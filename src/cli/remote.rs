@@ -1,7 +1,8 @@
 //! The master's API, one function per question.
 //!
-//! [`Remote`] is the only part of the command line that makes requests. Every call has a deadline; what is safe to
-//! repeat is repeated a few times when a connection broke, so that a master that restarts isn't a failed command.
+//! [`Remote`] and [`Direct`], a worker that serves a log, are the only parts of the command line that make requests.
+//! Every call has a deadline; what is safe to repeat is repeated a few times when a connection broke, so that a
+//! master that restarts isn't a failed command. The user's token goes to the master alone.
 
 use std::time::Duration;
 
@@ -54,6 +55,11 @@ impl Remote {
 
     fn failed(&self, error: ClientError) -> CliError {
         CliError::Call { server: "master", base: self.client.base().to_owned(), error }
+    }
+
+    /// The error of a connection that broke.
+    pub(crate) fn lost(&self, why: impl Into<String>) -> CliError {
+        self.failed(ClientError::Lost(why.into()))
     }
 
     /// GET of anything.
@@ -207,14 +213,22 @@ impl Direct {
         Ok(Self { client, path: path.to_owned() })
     }
 
+    fn failed(&self, error: ClientError) -> CliError {
+        CliError::Call { server: "worker", base: self.client.base().to_owned(), error }
+    }
+
+    /// The error of a connection that broke.
+    pub(crate) fn lost(&self, why: impl Into<String>) -> CliError {
+        self.failed(ClientError::Lost(why.into()))
+    }
+
     /// Opens the log. The user's token isn't sent.
     ///
     /// # Errors
     /// The worker can't be reached or says no.
     pub(crate) fn log(&self, query: &str, silence: Duration) -> Result<Stream, CliError> {
         let path = format!("{}{query}", self.path);
-        let failed = |error| CliError::Call { server: "worker", base: self.client.base().to_owned(), error };
-        self.client.stream(&path, &NDJSON, silence).map_err(failed)
+        self.client.stream(&path, &NDJSON, silence).map_err(|error| self.failed(error))
     }
 }
 

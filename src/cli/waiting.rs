@@ -2,7 +2,7 @@
 //!
 //! A waiter asks for its task again and again, at first every 20 ms and then less and less often, half a second
 //! apart at most. A master that doesn't answer is waited for as well: that is said once, and given up after ten
-//! minutes.
+//! minutes. A task that finds no node says so after two seconds, while it is still waited for.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use crate::api::wire::task::TaskView;
 use crate::cli::Console;
 use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
+use crate::model::id::TaskId;
+use crate::model::task::TaskStatus;
 use crate::model::time::Mono;
 use crate::runtime::clock;
 
@@ -20,6 +22,8 @@ use crate::runtime::clock;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 /// Between two questions at most.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a task may be pending before it is said what it waits for.
+const PATIENT_FOR: Duration = Duration::from_secs(2);
 /// How long a master may not answer before nobody waits for it any more.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(600);
 
@@ -80,6 +84,44 @@ impl Patience {
     }
 }
 
+/// Says, once, what a task waits for that has waited for a while.
+#[derive(Debug)]
+pub(crate) struct Outlook {
+    since: Mono,
+    has_told: bool,
+}
+
+impl Outlook {
+    /// From now on.
+    pub(crate) fn new() -> Self {
+        Self { since: clock::mono(), has_told: false }
+    }
+
+    /// Looks at the task as it is.
+    pub(crate) fn look(&mut self, task: &TaskView, console: &mut Console<'_>) {
+        let is_slow = task.status == TaskStatus::Pending && clock::mono().since(self.since) > PATIENT_FOR;
+        if let Some(detail) = task.detail.as_ref().filter(|_| is_slow && !self.has_told) {
+            self.has_told = true;
+            console.say(format_args!("{} is pending: {detail}", task.name));
+        }
+    }
+}
+
+/// Looks at a task that exists.
+///
+/// # Errors
+/// The master says no, or hasn't answered for ten minutes.
+pub(crate) fn look(remote: &Remote, task: &TaskId, console: &mut Console<'_>) -> Result<TaskView, CliError> {
+    let (mut pace, mut patience) = (Pace::new(), Patience::default());
+    loop {
+        match remote.task(task.as_str()) {
+            Ok(task) => return Ok(task),
+            Err(error) => patience.bear(error, console)?,
+        }
+        pace.wait(None);
+    }
+}
+
 /// Waits until a task has ended or the deadline has passed, and gives its last state.
 ///
 /// # Errors
@@ -90,7 +132,7 @@ pub(crate) fn until_end(
     deadline: Option<Mono>,
     console: &mut Console<'_>,
 ) -> Result<TaskView, CliError> {
-    let (mut pace, mut patience) = (Pace::new(), Patience::default());
+    let (mut pace, mut patience, mut outlook) = (Pace::new(), Patience::default(), Outlook::new());
     while !task.status.is_terminal() && deadline.is_none_or(|deadline| clock::mono() < deadline) {
         pace.wait(deadline);
         // By its id: the name may come to mean another task.
@@ -98,9 +140,30 @@ pub(crate) fn until_end(
             Ok(now) => {
                 task = now;
                 patience.answered();
+                outlook.look(&task, console);
             }
             Err(error) => patience.bear(error, console)?,
         }
     }
     Ok(task)
+}
+
+/// As [`until_end`], where what goes wrong is said and isn't the end: `None` is a task whose end won't be known.
+///
+/// # Errors
+/// The output can't be written.
+pub(crate) fn until_known(
+    remote: &Remote,
+    task: TaskView,
+    deadline: Option<Mono>,
+    console: &mut Console<'_>,
+) -> Result<Option<TaskView>, CliError> {
+    match until_end(remote, task, deadline, console) {
+        Ok(task) => Ok(Some(task)),
+        Err(CliError::Output(error)) => Err(CliError::Output(error)),
+        Err(error @ (CliError::Usage(_) | CliError::Call { .. } | CliError::Failed(_))) => {
+            console.say(error);
+            Ok(None)
+        }
+    }
 }

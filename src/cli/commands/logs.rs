@@ -8,14 +8,14 @@ use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::time::Duration;
 
-use super::Session;
+use super::{Command, Session};
 use crate::api::routes;
 use crate::cli::args::{Flag, Words};
 use crate::cli::error::CliError;
 use crate::cli::exit;
 use crate::cli::remote::Direct;
 use crate::cli::render::log::Demux;
-use crate::cli::waiting::{Pace, Patience};
+use crate::cli::waiting::{Outlook, Pace, Patience};
 use crate::http::client::Stream;
 use crate::runtime::settings::SettingsError;
 
@@ -78,20 +78,16 @@ fn attempt(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| format!("{text:?} must be a number from 1"))
 }
 
-/// Shows the log. 1 where a part of it could not be had.
-///
-/// # Errors
-/// The master doesn't know the task or can't be reached, or the output can't be written.
-pub(super) fn run(asked: &Asked, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-    // By its id from here on: the name may come to mean another task.
-    let task = session.remote.task(&asked.task)?.task_id.to_string();
-    let source = match asked.direct {
-        true => Source::Worker(session.remote.log_address(&task)?),
-        false => Source::Master,
-    };
-    let is_whole =
-        Reader { asked, task: &task, source, demux: Demux::new(asked.timestamps) }.read(session)?;
-    Ok(if is_whole { exit::DONE } else { exit::FAILED })
+impl Command for Asked {
+    /// 1 where a part of the log can't be had.
+    fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
+        // By its id from here on: the name may come to mean another task.
+        let task = session.remote.task(&self.task)?.task_id.to_string();
+        let source =
+            if self.direct { Source::Worker(session.remote.log_address(&task)?) } else { Source::Master };
+        let is_whole = Reader::new(self, &task, source).read(session)?;
+        Ok(if is_whole { exit::DONE } else { exit::FAILED })
+    }
 }
 
 /// Who is asked for the log.
@@ -100,57 +96,45 @@ enum Source {
     Worker(Direct),
 }
 
-/// How reading came to its end.
-enum Ended {
-    /// Whoever serves it ended it.
-    Whole,
-    /// The line broke.
-    Broken(String),
-}
-
 /// One log on its way to the console.
 struct Reader<'a> {
     asked: &'a Asked,
     task: &'a str,
     source: Source,
     demux: Demux,
+    outlook: Outlook,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(asked: &'a Asked, task: &'a str, source: Source) -> Self {
+        Self { asked, task, source, demux: Demux::new(asked.timestamps), outlook: Outlook::new() }
+    }
+
     /// Reads it to its end. True if nothing is missing.
     fn read(mut self, session: &mut Session<'_, '_>) -> Result<bool, CliError> {
         let (mut pace, mut patience) = (Pace::new(), Patience::default());
         loop {
-            let error = match self.open(session).and_then(|stream| self.copy(stream, session)) {
-                Ok(Ended::Whole) if self.is_over(session)? => return Ok(!self.demux.is_incomplete()),
-                Ok(Ended::Whole) => {
-                    patience.answered();
-                    None
-                }
-                Ok(Ended::Broken(why)) => {
-                    Some(CliError::Failed(format!("the line to {} broke: {why}", self.whom())))
-                }
-                Err(error) if error.is_retryable() && self.asked.follow => {
-                    patience.bear(error, session.console)?;
-                    None
-                }
+            let before = self.demux.count();
+            let copied = self.open(session).and_then(|stream| self.copy(stream, session));
+            if self.demux.count() > before {
+                patience.answered();
+                pace = Pace::new();
+            }
+            match copied {
+                Ok(()) if self.is_over(session)? => return Ok(!self.demux.is_incomplete()),
+                Ok(()) => patience.answered(),
+                Err(error) if self.asked.follow => patience.bear(error, session.console)?,
                 Err(error) => return Err(error),
-            };
-            if let Some(error) = error {
-                if !self.asked.follow {
-                    return Err(error);
-                }
-                log::debug!("opening the log again because={error}");
             }
             pace.wait(None);
             self.rewind(session);
         }
     }
 
-    const fn whom(&self) -> &'static str {
-        match self.source {
-            Source::Master => "the master",
-            Source::Worker(_) => "the worker",
+    fn broken(&self, session: &Session<'_, '_>, why: impl Into<String>) -> CliError {
+        match &self.source {
+            Source::Master => session.remote.lost(why),
+            Source::Worker(worker) => worker.lost(why),
         }
     }
 
@@ -181,28 +165,36 @@ impl Reader<'_> {
             Some(media) if media.starts_with("application/x-ndjson") => Ok(stream),
             media => {
                 let media = media.unwrap_or("something unnamed");
-                Err(CliError::Failed(format!("{} answered with {media}, not with a log", self.whom())))
+                Err(CliError::Failed(format!("{media} came, which is not a log with its streams apart")))
             }
         }
     }
 
-    fn copy(&mut self, mut stream: Stream, session: &mut Session<'_, '_>) -> Result<Ended, CliError> {
+    /// Copies until whoever serves the log ends it.
+    fn copy(&mut self, mut stream: Stream, session: &mut Session<'_, '_>) -> Result<(), CliError> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             match stream.read(&mut buffer) {
-                Ok(0) if self.demux.is_between_entries() => return Ok(Ended::Whole),
-                Ok(0) => return Ok(Ended::Broken("it ended in the midst of an entry".to_owned())),
+                Ok(0) if self.demux.is_between_entries() => return Ok(()),
+                Ok(0) => return Err(self.broken(session, "it ended in the midst of an entry")),
                 Ok(count) => self.demux.feed(&buffer[..count], session.console)?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut && self.asked.follow => {
-                    // Silence: of a container that has nothing to say, or of a master that is gone.
-                    if session.remote.task(self.task)?.status.is_terminal() {
-                        return Ok(Ended::Broken("its task has ended, but it has not".to_owned()));
-                    }
+                    self.ask_whether_it_is_there(session)?;
                 }
-                Err(error) => return Ok(Ended::Broken(error.to_string())),
+                Err(error) => return Err(self.broken(session, error.to_string())),
             }
         }
+    }
+
+    /// After a silence: of a container that has nothing to say, or of a master that is gone.
+    fn ask_whether_it_is_there(&mut self, session: &mut Session<'_, '_>) -> Result<(), CliError> {
+        let task = session.remote.task(self.task)?;
+        if task.status.is_terminal() {
+            return Err(self.broken(session, "its task has ended, but it has not"));
+        }
+        self.outlook.look(&task, session.console);
+        Ok(())
     }
 
     /// Whether a log that ended has nothing more to come.
@@ -226,11 +218,10 @@ impl Reader<'_> {
 /// Shows all of a task's log, to its end. What is missing is said.
 ///
 /// # Errors
-/// As [`run`].
+/// The master doesn't know the task or can't be reached, or the output can't be written.
 pub(super) fn follow(task: &str, session: &mut Session<'_, '_>) -> Result<(), CliError> {
     let asked = Asked::followed(task);
-    let reader = Reader { asked: &asked, task, source: Source::Master, demux: Demux::new(false) };
-    reader.read(session).map(drop)
+    Reader::new(&asked, task, Source::Master).read(session).map(drop)
 }
 
 #[cfg(test)]

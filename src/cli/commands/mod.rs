@@ -1,7 +1,8 @@
 //! The commands, one file each; this one finds the one that was asked for.
 //!
 //! A command reads its flags into a struct first, whole, so that a wrong command line changes nothing; then it
-//! runs against the master and gives the exit code.
+//! runs against the master and gives the exit code. Commands that the contract has and this version has not are
+//! known by name, and say so.
 
 mod inspect;
 mod logs;
@@ -30,6 +31,15 @@ pub(crate) struct Session<'a, 'c> {
     pub(crate) console: &'a mut Console<'c>,
 }
 
+/// A command line that was read whole and found right.
+trait Command {
+    /// Does it, and gives the exit code. Blocks until it is done.
+    ///
+    /// # Errors
+    /// See [`CliError`].
+    fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError>;
+}
+
 /// Finds the command and obeys it.
 ///
 /// # Errors
@@ -50,61 +60,36 @@ pub(crate) fn obey(
     if TO_COME.contains(&command.as_str()) {
         return Err(usage("not supported yet"));
     }
-    if shared.help {
-        let text = help::of(&command).ok_or_else(|| unknown_command(&command))?;
-        return print(&text, console);
-    }
     match command.as_str() {
+        _ if shared.help && command != "help" => {
+            print(&help::of(&command).ok_or_else(|| unknown_command(&command))?, console)
+        }
         "help" => explain(words, console),
         "version" => {
             words.rest().and_then(|rest| nothing_more(&rest))?;
-            console.line(concat!("podling ", env!("CARGO_PKG_VERSION")))?;
-            Ok(exit::DONE)
+            print(concat!("podling ", env!("CARGO_PKG_VERSION"), "\n"), console)
         }
-        "run" => {
-            let asked = run::Asked::read(words, environment)?;
-            run::run(&asked, &mut Session::open(shared, environment, console)?)
+        other => {
+            let command = read(other, words, environment)?;
+            let remote = Remote::new(shared.resolve(environment)?)?;
+            command.obey(&mut Session { remote, console })
         }
-        "ps" => {
-            let asked = ps::Asked::read(words)?;
-            ps::run(&asked, &mut Session::open(shared, environment, console)?)
-        }
-        "nodes" => {
-            let asked = nodes::Asked::read(words)?;
-            nodes::run(&asked, &mut Session::open(shared, environment, console)?)
-        }
-        "logs" => {
-            let asked = logs::Asked::read(words)?;
-            logs::run(&asked, &mut Session::open(shared, environment, console)?)
-        }
-        "stop" => {
-            let asked = stop::Asked::read(words)?;
-            stop::run(&asked, &mut Session::open(shared, environment, console)?)
-        }
-        "rm" => {
-            let tasks = words.some("TASK")?;
-            rm::run(&tasks, &mut Session::open(shared, environment, console)?)
-        }
-        "wait" => {
-            let asked = wait::Asked::read(words)?;
-            wait::run(&asked, &mut Session::open(shared, environment, console)?)
-        }
-        "inspect" => {
-            let what = words.one("TASK or NODE")?;
-            inspect::run(&what, &mut Session::open(shared, environment, console)?)
-        }
-        other => Err(unknown_command(other)),
     }
 }
 
-impl<'a, 'c> Session<'a, 'c> {
-    fn open(
-        shared: Shared,
-        environment: Environment,
-        console: &'a mut Console<'c>,
-    ) -> Result<Self, CliError> {
-        Ok(Self { remote: Remote::new(shared.resolve(environment)?)?, console })
-    }
+/// Reads the flags of the commands that ask the master.
+fn read(command: &str, words: &mut Words, environment: Environment) -> Result<Box<dyn Command>, CliError> {
+    Ok(match command {
+        "run" => Box::new(run::Asked::read(words, environment)?),
+        "ps" => Box::new(ps::Asked::read(words)?),
+        "nodes" => Box::new(nodes::Asked::read(words)?),
+        "logs" => Box::new(logs::Asked::read(words)?),
+        "stop" => Box::new(stop::Asked::read(words)?),
+        "rm" => Box::new(rm::Asked::read(words)?),
+        "wait" => Box::new(wait::Asked::read(words)?),
+        "inspect" => Box::new(inspect::Asked::read(words)?),
+        other => return Err(unknown_command(other)),
+    })
 }
 
 fn explain(words: &mut Words, console: &mut Console<'_>) -> Result<u8, CliError> {

@@ -1,6 +1,10 @@
 //! `podling nodes [NAME]`: the nodes, or one of them, with what their tasks take up.
+//!
+//! The list is read page by page to its end, and shown as it was asked for: see [`crate::cli::render::list`]. How a
+//! node becomes a line is in `render/node.rs`. Deliberately absent: cordon, drain and their like, which belong to
+//! `podling node`.
 
-use super::Session;
+use super::{Command, Session};
 use crate::api::routes;
 use crate::api::wire::node::NodeView;
 use crate::cli::args::{Flag, Words};
@@ -31,19 +35,17 @@ impl Asked {
     }
 }
 
-/// Lists them.
-///
-/// # Errors
-/// The master can't be reached, doesn't know the node, or stdout can't be written to.
-pub(super) fn run(asked: &Asked, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-    let Session { remote, console } = session;
-    let mut list = List::new::<NodeView>(asked.form, clock::wall());
-    match &asked.node {
-        Some(node) => list.push::<NodeView>(&remote.get_raw(&routes::node(node))?, console)?,
-        None => remote.pages(routes::NODES, |page| {
-            page.iter().try_for_each(|node| list.push::<NodeView>(node, console))
-        })?,
+impl Command for Asked {
+    fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
+        let Session { remote, console } = session;
+        let mut list = List::new::<NodeView>(self.form, clock::wall());
+        match &self.node {
+            Some(node) => list.push::<NodeView>(&remote.get_raw(&routes::node(node))?, console)?,
+            None => remote.pages(routes::NODES, |page| {
+                page.iter().try_for_each(|node| list.push::<NodeView>(node, console))
+            })?,
+        }
+        list.finish(console)?;
+        Ok(exit::DONE)
     }
-    list.finish(console)?;
-    Ok(exit::DONE)
 }

@@ -1,6 +1,10 @@
 //! `podling ps`: the tasks that live, those that are asked for, or one of them in full.
+//!
+//! As with `docker ps`, what has ended is listed only with `--all`, or with a `--status` that names it. The filters
+//! are the API's own, so that a long list is cut down where it is kept. `--task` shows one task line by line; with
+//! `-o` or `-q` it is a list of one.
 
-use super::Session;
+use super::{Command, Session};
 use crate::api::routes;
 use crate::api::wire::task::TaskView;
 use crate::cli::args::{Flag, Words};
@@ -96,30 +100,26 @@ fn path(statuses: &[TaskStatus], all: bool, node: Option<&NodeId>, labels: &[Str
     if terms.is_empty() { routes::TASKS.to_owned() } else { format!("{}?{}", routes::TASKS, terms.join("&")) }
 }
 
-/// Lists them, or shows the one.
-///
-/// # Errors
-/// The master can't be reached, doesn't know the task, or stdout can't be written to.
-pub(super) fn run(asked: &Asked, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-    let Session { remote, console } = session;
-    let now = clock::wall();
-    let mut list = List::new::<TaskView>(asked.form.unwrap_or_default(), now);
-    match (&asked.which, asked.form) {
-        (Which::One(reference), None) => {
-            let shown = task::details(&remote.task(reference)?, now);
-            write!(console.out, "{shown}").map_err(CliError::Output)?;
-            return Ok(exit::DONE);
+impl Command for Asked {
+    fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
+        let Session { remote, console } = session;
+        let now = clock::wall();
+        let mut list = List::new::<TaskView>(self.form.unwrap_or_default(), now);
+        match (&self.which, self.form) {
+            (Which::One(reference), None) => {
+                let shown = task::details(&remote.task(reference)?, now);
+                write!(console.out, "{shown}").map_err(CliError::Output)?;
+                return Ok(exit::DONE);
+            }
+            (Which::One(reference), Some(_)) => {
+                list.push::<TaskView>(&remote.get_raw(&routes::task(reference))?, console)?;
+            }
+            (Which::List(path), _) => remote
+                .pages(path, |page| page.iter().try_for_each(|task| list.push::<TaskView>(task, console)))?,
         }
-        (Which::One(reference), Some(_)) => {
-            list.push::<TaskView>(&remote.get_raw(&routes::task(reference))?, console)?;
-        }
-        (Which::List(path), _) => {
-            remote
-                .pages(path, |page| page.iter().try_for_each(|task| list.push::<TaskView>(task, console)))?;
-        }
+        list.finish(console)?;
+        Ok(exit::DONE)
     }
-    list.finish(console)?;
-    Ok(exit::DONE)
 }
 
 #[cfg(test)]

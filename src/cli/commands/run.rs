@@ -1,11 +1,13 @@
 //! `podling run NAME --image IMAGE`: creates a task, or a batch of equals, and may wait for the end.
 //!
 //! The request is sent under a key of its own: asking again after a broken connection makes nothing twice. With
-//! `--follow`, stdout is the container's: what Podling has to say goes to stderr.
+//! `--follow`, stdout is the container's: what Podling has to say goes to stderr. Once the task is created, the exit
+//! code is the task's: a log that can't be had, or a master that is gone for good (125), doesn't pass for the task's
+//! own failure.
 
 mod request;
 
-use super::{Session, logs};
+use super::{Command, Session, logs, wait};
 use crate::api::wire::spec::TaskRequest;
 use crate::api::wire::task::{BatchCreated, TaskView};
 use crate::cli::args::{Flag, Words};
@@ -13,6 +15,7 @@ use crate::cli::error::CliError;
 use crate::cli::render::{task::status, text::visible};
 use crate::cli::{exit, waiting};
 use crate::model::id::TaskName;
+use crate::model::task::TaskStatus;
 use crate::runtime::clock;
 use crate::runtime::settings::{Environment, SettingsError};
 
@@ -66,58 +69,64 @@ fn then(words: &mut Words) -> Result<Then, SettingsError> {
     }
 }
 
-/// Creates, tells, and waits if it is to.
-///
-/// # Errors
-/// The master can't be reached or refuses, or the output can't be written.
-pub(super) fn run(asked: &Asked, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-    if asked.request.count.is_some() {
-        return run_batch(asked, session);
-    }
-    let task: TaskView = session.remote.create(&asked.request)?;
-    let created = format!("Task created: {}", task.task_id);
-    match asked.then {
-        Then::Detach | Then::Wait => {
-            session.console.line(&created)?;
-            tell_status(&task, session)?;
-            session.console.out.flush().map_err(CliError::Output)?;
+impl Command for Asked {
+    fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
+        if self.request.count.is_some() {
+            return self.run_batch(session);
         }
-        Then::Follow => session.console.say(created),
-    }
-    match asked.then {
-        Then::Detach => Ok(exit::DONE),
-        Then::Wait => {
-            let ended = wait(task, session)?;
-            Ok(finish(ended, session, true)?.as_ref().map_or(exit::NO_CODE, exit::of_task))
+        let task: TaskView = session.remote.create(&self.request)?;
+        self.tell(&format!("Task created: {}", task.task_id), session)?;
+        self.tell(&status_line(&task), session)?;
+        session.console.out.flush().map_err(CliError::Output)?;
+        match self.then {
+            Then::Detach => return Ok(exit::DONE),
+            Then::Wait => {}
+            Then::Follow => follow(&task, session)?,
         }
-        Then::Follow => {
-            follow(&task, session)?;
-            let ended = wait(task, session)?;
-            Ok(finish(ended, session, false)?.as_ref().map_or(exit::NO_CODE, exit::of_task))
-        }
+        let Some(task) = waiting::until_known(&session.remote, task, None, session.console)? else {
+            return Ok(exit::NO_CODE);
+        };
+        self.tell(&status_line(&task), session)?;
+        complain(&task, session);
+        Ok(exit::of_task(&task))
     }
 }
 
-/// As [`run`], for `--count`: 0 if all completed.
-fn run_batch(asked: &Asked, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-    let batch: BatchCreated = session.remote.create(&asked.request)?;
-    session.console.line(&format!("Batch created: {}", batch.batch_id))?;
-    for item in &batch.items {
-        session
-            .console
-            .line(&format!("Task created: {} {}-{}", item.task_id, asked.request.name, item.index))?;
+impl Asked {
+    /// One line of data; beside stdout where that is the container's.
+    fn tell(&self, line: &str, session: &mut Session<'_, '_>) -> Result<(), CliError> {
+        match self.then {
+            Then::Detach | Then::Wait => session.console.line(line),
+            Then::Follow => {
+                session.console.note(line);
+                Ok(())
+            }
+        }
     }
-    if asked.then == Then::Detach {
-        return Ok(exit::DONE);
+
+    /// With `--count`: 0 if all completed, and a line for each as `podling wait` writes it.
+    fn run_batch(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
+        let batch: BatchCreated = session.remote.create(&self.request)?;
+        session.console.line(&format!("Batch created: {}", batch.batch_id))?;
+        for item in &batch.items {
+            let (id, name, index) = (&item.task_id, &self.request.name, item.index);
+            session.console.line(&format!("Task created: {id} {name}-{index}"))?;
+        }
+        session.console.out.flush().map_err(CliError::Output)?;
+        let mut code = exit::DONE;
+        for item in batch.items.iter().filter(|_| self.then != Then::Detach) {
+            let task = waiting::look(&session.remote, &item.task_id, session.console)?;
+            match waiting::until_known(&session.remote, task, None, session.console)? {
+                Some(task) => {
+                    session.console.line(&wait::line(&task))?;
+                    complain(&task, session);
+                    code = if task.status == TaskStatus::Completed { code } else { exit::FAILED };
+                }
+                None => code = exit::FAILED,
+            }
+        }
+        Ok(code)
     }
-    let mut code = exit::DONE;
-    for item in batch.items {
-        let task = session.remote.task(item.task_id.as_str())?;
-        let ended = wait(task, session)?;
-        let one = finish(ended, session, true)?.as_ref().map_or(exit::NO_CODE, exit::of_task);
-        code = if one == exit::DONE { code } else { exit::FAILED };
-    }
-    Ok(code)
 }
 
 /// Shows the log. What goes wrong with it is said, and is no reason not to wait for the task.
@@ -132,37 +141,15 @@ fn follow(task: &TaskView, session: &mut Session<'_, '_>) -> Result<(), CliError
     }
 }
 
-/// Waits for the end. None: it will not be known, and that was said.
-fn wait(task: TaskView, session: &mut Session<'_, '_>) -> Result<Option<TaskView>, CliError> {
-    match waiting::until_end(&session.remote, task, None, session.console) {
-        Ok(task) => Ok(Some(task)),
-        Err(CliError::Output(error)) => Err(CliError::Output(error)),
-        Err(error @ (CliError::Usage(_) | CliError::Call { .. } | CliError::Failed(_))) => {
-            session.console.say(error);
-            Ok(None)
-        }
-    }
+fn status_line(task: &TaskView) -> String {
+    format!("Status: {}", visible(&status(task, clock::wall())))
 }
 
-/// Says how a task ended: its status as data where stdout isn't the container's, and what went wrong.
-fn finish(
-    task: Option<TaskView>,
-    session: &mut Session<'_, '_>,
-    tells_status: bool,
-) -> Result<Option<TaskView>, CliError> {
-    let Some(task) = task else { return Ok(None) };
-    if tells_status {
-        tell_status(&task, session)?;
+/// Says what the master has to say about an end that isn't completion.
+fn complain(task: &TaskView, session: &mut Session<'_, '_>) {
+    if let Some(error) = task.error.as_ref().filter(|_| task.status != TaskStatus::Completed) {
+        session.console.say(format_args!("{}: {error}", task.name));
     }
-    if exit::of_task(&task) != exit::DONE {
-        let why = task.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
-        session.console.say(format_args!("{} {}{why}", task.name, status(&task, clock::wall())));
-    }
-    Ok(Some(task))
-}
-
-fn tell_status(task: &TaskView, session: &mut Session<'_, '_>) -> Result<(), CliError> {
-    session.console.line(&format!("Status: {}", visible(&status(task, clock::wall()))))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! `podling stop TASK… [-t D]`: asks for each task's end, then waits for all of them.
 //!
-//! A task may take its grace and half a minute more; what still lives then is named, and the exit code is 1.
+//! All are asked before any is waited for, so that they end side by side. A task may take its grace (the one that
+//! is given, else its own) and half a minute more; what still lives then is named, and the exit code is 1. A task
+//! that had ended before is no error.
 
 use std::time::Duration;
 
-use super::Session;
+use super::{Command, Session};
 use crate::api::wire::task::TaskView;
 use crate::cli::args::{Flag, Words};
 use crate::cli::error::CliError;
@@ -49,28 +51,27 @@ struct Stopping<'a> {
     deadline: Mono,
 }
 
-/// Stops each task and prints what it was called by once it has ended.
-///
-/// # Errors
-/// Stdout can't be written to. What the master says of a task is said, and makes the exit code 1.
-pub(super) fn run(asked: &Asked, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-    let mut code = exit::DONE;
-    let mut stopping = Vec::new();
-    for called in &asked.tasks {
-        match session.remote.stop(called, asked.grace) {
-            Ok(task) => stopping.push(Stopping::new(called, task, asked.grace)),
-            Err(error) => {
-                session.console.say(error);
+impl Command for Asked {
+    /// Prints what each task was called by once it has ended. What the master says against it makes the exit code 1.
+    fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
+        let mut code = exit::DONE;
+        let mut stopping = Vec::new();
+        for called in &self.tasks {
+            match session.remote.stop(called, self.grace) {
+                Ok(task) => stopping.push(Stopping::new(called, task, self.grace)),
+                Err(error) => {
+                    session.console.say(error);
+                    code = exit::FAILED;
+                }
+            }
+        }
+        for one in stopping {
+            if !one.wait(session)? {
                 code = exit::FAILED;
             }
         }
+        Ok(code)
     }
-    for one in stopping {
-        if !one.wait(session)? {
-            code = exit::FAILED;
-        }
-    }
-    Ok(code)
 }
 
 impl<'a> Stopping<'a> {
@@ -82,7 +83,6 @@ impl<'a> Stopping<'a> {
 
     /// Whether it ended in time.
     fn wait(self, session: &mut Session<'_, '_>) -> Result<bool, CliError> {
-        let id = self.task.task_id.to_string();
         match waiting::until_end(&session.remote, self.task, Some(self.deadline), session.console) {
             Ok(task) if task.status.is_terminal() => {
                 session.console.line(&text::visible(self.called))?;
@@ -98,7 +98,6 @@ impl<'a> Stopping<'a> {
             }
             // Somebody removed it meanwhile, which only what has ended can be.
             Err(error) if error.problem_code() == Some("task_not_found") => {
-                log::debug!("task removed while it was waited for task={id}");
                 session.console.line(&text::visible(self.called))?;
                 Ok(true)
             }

@@ -1,7 +1,8 @@
 //! Lists, in the form that was asked for: `-o table|wide|json|name`, `-q`.
 //!
 //! A [`List`] takes pages as they come. Lines of ids, names and JSON are written at once; a table is held until its
-//! columns are known.
+//! columns are known. JSON is an array of the API's own objects, one a line, as the master wrote them, so that fields
+//! which this program doesn't know come through.
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;

@@ -14,7 +14,7 @@ use crate::cli::Console;
 use crate::cli::error::CliError;
 
 /// The longest entry that is taken; the wire has none that comes near.
-const LONGEST_ENTRY_BYTES: usize = 256 * 1024 * 1024;
+const LONGEST_ENTRY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Takes a log apart.
 #[derive(Debug, Default)]
@@ -49,6 +49,11 @@ impl Demux {
         self.pending.clear();
         self.again.clear();
         self.is_incomplete = true;
+    }
+
+    /// How many lines were written.
+    pub(crate) fn count(&self) -> u64 {
+        self.written.values().sum()
     }
 
     /// Whether anything was written.

@@ -1,7 +1,8 @@
-//! How things look: tables, one task in full, JSON, ages.
+//! How things look: tables, one task in full, logs, JSON, ages.
 //!
 //! Everything in here takes values and a `now` and gives text. What came from outside is made visible by
-//! [`text::visible`] before it is part of a line; JSON by [`text::json`].
+//! [`text::visible`] before it is part of a line; JSON by [`text::json`]. A log's own text alone is passed through
+//! as it is. Deliberately absent: colour, cursor movement, the terminal's width.
 
 pub(crate) mod list;
 pub(crate) mod log;

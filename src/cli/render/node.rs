@@ -1,4 +1,8 @@
 //! Nodes: a line of a table each.
+//!
+//! Tasks, CPU and memory are shown as taken/in all, where "taken" is what the tasks asked for, not what they use:
+//! that is what the scheduler counts. A heartbeat's age is told by this machine's clock, and so is as right as
+//! the two clocks are alike.
 
 use crate::api::wire::node::NodeView;
 use crate::cli::render::list::Shown;

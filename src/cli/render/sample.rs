@@ -1,4 +1,7 @@
 //! A task and a node for the tests of what is shown.
+//!
+//! Both are as plain as they can be; a test changes what it is about. Times are counted from the moment of the
+//! task's creation, so that ages come out the same on every run. Compiled for tests only.
 
 use std::collections::BTreeMap;
 

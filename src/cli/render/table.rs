@@ -1,4 +1,7 @@
 //! Tables: columns as wide as what they hold, three spaces apart, for eyes and for `awk`.
+//!
+//! A cell that has nothing to say holds `-`, so that no column is ever empty. The last column isn't padded. Widths
+//! are counted in characters. An empty table is its header: a script can tell "nothing there" from "nothing came".
 
 use std::fmt::Write as _;
 

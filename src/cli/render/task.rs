@@ -1,4 +1,8 @@
 //! Tasks: a line of a table each, or one in full.
+//!
+//! A status says more than its word where there is more to say: how long a task runs, how it failed, what it waits
+//! for. In a table that isn't wide, long ones are cut; an id never is, because ids that were made together differ in
+//! their last characters.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,8 @@
 //! Text that is safe to show: control characters made visible, ages as people say them, JSON laid out.
+//!
+//! A name, an error or a label may hold what a terminal obeys: escape sequences, carriage returns, marks that turn
+//! the direction of writing. [`visible`] is where they end. It leaves all other text alone, so that it can be applied
+//! to what is shown without a thought.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

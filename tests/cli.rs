@@ -1,0 +1,388 @@
+//! The command line against the real master: what a user types, sees and gets back. No worker: every task waits.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
+#![expect(clippy::disallowed_methods, reason = "threads are joined where they are started")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use podling::http::Client;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Longer than anything here should take, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A master without workers, that runs until it is dropped.
+struct Master {
+    process: Child,
+    url: String,
+    folder: TempDir,
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Master {
+    fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let (process, url) = start(&folder, "127.0.0.1:0", "memory");
+        Self { process, url, folder }
+    }
+
+    /// `podling LINE`, with this master. Words are split at spaces.
+    fn podling(&self, line: &str) -> Command {
+        let mut command = podling(line);
+        command.env("PODLING_MASTER", &self.url);
+        command
+    }
+
+    /// Runs `podling LINE`: exit code, stdout, stderr.
+    fn says(&self, line: &str) -> (i32, String, String) {
+        told(self.podling(line).output().unwrap())
+    }
+
+    /// Runs `podling LINE`, which must succeed in silence, and gives its stdout.
+    #[track_caller]
+    fn does(&self, line: &str) -> String {
+        let (code, out, err) = self.says(line);
+        assert_eq!((code, err.as_str()), (0, ""), "podling {line}: {out}");
+        out
+    }
+
+    /// Creates a task and gives its id.
+    #[track_caller]
+    fn create(&self, line: &str) -> String {
+        let out = self.does(line);
+        let id = out.lines().next().unwrap().strip_prefix("Task created: ").unwrap();
+        id.to_owned()
+    }
+}
+
+fn start(folder: &TempDir, listen: &str, store: &str) -> (Child, String) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_podling-master"))
+        .args(["--listen", listen, "--store", store, "--data-dir"])
+        .arg(folder.path().join("m"))
+        .args(["--tick-ms", "20", "--log-level", "error"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+    (process, url)
+}
+
+/// `podling LINE` in an environment of its own, where no master is and no home.
+fn podling(line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_podling"));
+    command.args(line.split_whitespace()).env_clear().env("PODLING_MASTER", "http://127.0.0.1:1");
+    command
+}
+
+fn told(output: Output) -> (i32, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_task_is_created_listed_looked_at_and_stopped() {
+    let master = Master::start();
+    let id = master.create("run web --image nginx:1 -e K=V -- sh -c true");
+    let table = master.does("ps");
+    let mut lines = table.lines();
+    let titles: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!(titles, ["ID", "NAME", "IMAGE", "STATUS", "NODE", "AGE"]);
+    let line = lines.next().unwrap();
+    assert!(line.starts_with(&format!("{id}   web    nginx:1   pending: no node")), "{line}");
+    assert_eq!(master.does("ps -q"), format!("{id}\n"));
+    assert_eq!(master.does("ps -o name"), "web\n");
+    let listed: Value = serde_json::from_str(&master.does("ps -o json")).unwrap();
+    let inspected: Value = serde_json::from_str(&master.does("inspect web")).unwrap();
+    assert_eq!(listed[0], inspected);
+    assert_eq!((&inspected["task_id"], &inspected["env"]["K"]), (&id.as_str().into(), &"V".into()));
+    let details = master.does(&format!("ps --task {}", &id[..20]));
+    assert!(details.contains("Status:      pending: ") && details.contains("Command:     sh -c true\n"));
+
+    assert_eq!(
+        master.says("rm web"),
+        (1, String::new(), "podling: web is pending: stop it first\n".to_owned())
+    );
+    assert_eq!(master.does("stop web -t 1"), "web\n");
+    assert_eq!(master.does("stop web"), "web\n", "a second time is fine");
+    assert_eq!(master.does("ps -q"), "", "what ended isn't listed");
+    assert_eq!(master.does("ps -q --status stopped"), format!("{id}\n"));
+    assert_eq!(master.says("wait web"), (125, format!("{id} web stopped -\n"), String::new()));
+    assert_eq!(master.does("logs web"), "", "it never ran");
+    assert_eq!(master.does("rm web"), "web\n");
+    assert_eq!(master.does("ps --all -o json"), "[]\n");
+}
+
+#[test]
+fn what_is_not_there_is_said_in_one_line() {
+    let master = Master::start();
+    for (line, says) in [
+        ("ps --task nope", "there is no task \"nope\""),
+        ("inspect nope", "there is no task and no node \"nope\""),
+        ("nodes nope", "there is no node \"nope\""),
+        ("logs nope", "there is no task \"nope\""),
+        ("logs nope -f", "there is no task \"nope\""),
+        ("wait nope", "there is no task \"nope\""),
+        ("stop nope", "there is no task \"nope\""),
+        ("rm nope", "there is no task \"nope\""),
+        ("run x --image y --restart always", "restart: only the policy never is supported yet"),
+        ("run x --image y --on-node-lost reschedule", "on_node_lost: only fail is supported yet"),
+        ("run x --image y --constraint a=b", "constraints: is not supported yet"),
+        ("run x --image y --network node", "network: node is not supported yet"),
+        (
+            "run x --image y -l podling.task=1",
+            "labels: \"podling.task\": keys beginning podling. are reserved",
+        ),
+    ] {
+        assert_eq!(master.says(line), (1, String::new(), format!("podling: {says}\n")), "podling {line}");
+    }
+    assert_eq!(master.does("ps --all -q"), "", "nothing was created");
+}
+
+#[test]
+fn one_that_fails_does_not_spare_the_others() {
+    let master = Master::start();
+    for name in ["a", "b", "b"] {
+        master.create(&format!("run {name} --image x"));
+    }
+    let (code, out, err) = master.says("stop a nope b");
+    assert_eq!((code, out.as_str(), err.as_str()), (1, "a\nb\n", "podling: there is no task \"nope\"\n"));
+    let (code, out, err) = master.says("rm b nope a");
+    assert_eq!((code, out.as_str()), (1, "a\n"));
+    let ids: Vec<String> = master.does("ps --all -q").lines().map(str::to_owned).collect();
+    assert_eq!(ids.len(), 2);
+    assert!(ids.iter().all(|id| err.contains(id.as_str())), "the candidates are listed: {err}");
+    assert_eq!(err.lines().last(), Some("podling: there is no task \"nope\""));
+}
+
+#[test]
+fn a_task_that_no_node_takes_fails_without_a_code() {
+    let master = Master::start();
+    let (code, out, err) = master.says("run late --image x --wait --pending-timeout 200ms");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        (code, &lines[1..]),
+        (125, ["Status: pending", "Status: failed (no_node)"].as_slice()),
+        "{err}"
+    );
+    assert!(err.starts_with("podling: late: ") && err.lines().count() == 1, "{err}");
+
+    let (code, out, err) = master.says("run late --image x --follow --pending-timeout 200ms");
+    assert_eq!((code, out.as_str()), (125, ""), "stdout is the container's");
+    assert!(err.starts_with("Task created: ") && err.contains("\nStatus: failed (no_node)\n"), "{err}");
+
+    let (code, _, _) = master.says("run late --image x --wait --count 2 --pending-timeout 200ms");
+    assert_eq!(code, 1);
+    let id = master.create("run late --image x --pending-timeout 200ms");
+    assert_eq!(master.says(&format!("wait {id}")).0, 125);
+    assert_eq!(master.says(&format!("wait {id} {id}")).0, 1);
+}
+
+#[test]
+fn a_timeout_that_runs_out_is_124() {
+    let master = Master::start();
+    let ids = ["run slow --image x", "run ended --image x"].map(|line| master.create(line));
+    master.does("stop ended");
+    let (code, out, err) = master.says("wait slow ended --timeout 100ms");
+    assert_eq!(code, 124, "{err}");
+    assert_eq!(out, format!("{} slow pending -\n{} ended stopped -\n", ids[0], ids[1]));
+    assert_eq!(err, "podling: slow is still pending after 0 s\n");
+}
+
+#[test]
+fn a_batch_is_created_under_one_id() {
+    let master = Master::start();
+    let out = master.does("run job --image x --count 3");
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].starts_with("Batch created: 01") && lines.len() == 4, "{out}");
+    for (index, line) in lines[1..].iter().enumerate() {
+        assert!(line.starts_with("Task created: 01") && line.ends_with(&format!(" job-{index}")), "{line}");
+    }
+    assert_eq!(master.does("ps -o name"), "job-0\njob-1\njob-2\n");
+}
+
+#[test]
+fn long_lists_are_read_to_their_end() {
+    let master = Master::start();
+    master.does("run job --image x --count 2500 -l kind=many");
+    assert_eq!(master.does("ps -q").lines().count(), 2500);
+    let listed: Vec<Value> =
+        serde_json::from_str(&master.does("ps -o json -l kind=many --status pending")).unwrap();
+    assert_eq!(listed.len(), 2500);
+    assert_eq!(master.does("ps -q -l kind=few"), "");
+}
+
+#[test]
+fn nodes_are_listed_as_they_register() {
+    let master = Master::start();
+    let client = Client::new(&master.url).unwrap();
+    for (node, start) in [("worker-1", "s1"), ("worker-2", "s2")] {
+        let registration = json!({
+            "node_id": node, "instance_id": format!("{start:0<26}"), "start_id": format!("{start:0<26}"),
+            "incarnation": 0, "hostname": "127.0.0.1", "port": 1, "capacity": 2, "cpu_millis": 4000,
+            "memory_bytes": 8_589_934_592_u64, "engine": "hollow 1", "engine_id": node, "heartbeat_ms": 10_000,
+        });
+        client.post::<Value>("/api/v1/nodes", &registration, PATIENCE, true).unwrap();
+    }
+    let cordon = json!({"availability": "cordoned"});
+    client.post::<Value>("/api/v1/nodes/worker-2/availability", &cordon, PATIENCE, true).unwrap();
+    let table = master.does("nodes");
+    let words =
+        |line: usize| table.lines().nth(line).unwrap().split("   ").map(str::trim).collect::<Vec<_>>();
+    let words = |line| words(line).into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    assert_eq!(words(0), ["NODE", "STATUS", "TASKS", "CPU", "MEMORY", "ENGINE", "HEARTBEAT"]);
+    assert_eq!(words(1)[..6], ["worker-1", "online", "0/2", "0/4", "0 B/8 GiB", "hollow 1"]);
+    assert_eq!(words(2)[..3], ["worker-2", "online,cordoned", "0/2"]);
+    assert_eq!(master.does("nodes -o name"), "worker-1\nworker-2\n");
+    assert_eq!(master.does("nodes worker-2 -o name"), "worker-2\n");
+    assert!(master.does("nodes -o wide").contains("127.0.0.1:1"));
+    let node: Value = serde_json::from_str(&master.does("inspect worker-1")).unwrap();
+    assert_eq!(node["capacity"], 2);
+    let listed: Vec<Value> = serde_json::from_str(&master.does("nodes -o json")).unwrap();
+    assert_eq!((listed.len(), &listed[0]), (2, &node));
+}
+
+#[test]
+fn a_wrong_command_line_is_one_line_and_2() {
+    for (line, says) in [
+        ("", "podling: no command: podling help lists them"),
+        ("--colour", "podling: unknown flag --colour"),
+        ("inspct x", "podling inspct: there is no such command: did you mean inspect?"),
+        ("run", "podling run: NAME is missing"),
+        ("run web", "podling run: --image: is missing"),
+        ("run web --image x --memory lots", "podling run: --memory: \"lots\" is not a size"),
+        ("run web --image x --cpu 0", "podling run: --cpu: \"0\" is not an amount of CPU"),
+        ("run web --image x --secret K=f", "podling run: --secret: not supported yet"),
+        ("run web --image x -p 80", "podling run: -p: \"80\" must be HOST:CONTAINER"),
+        ("ps -w", "podling ps: -w: not supported yet"),
+        ("ps --status dead", "podling ps: --status: \"dead\" must be one of"),
+        ("ps -o yaml", "podling ps: -o: \"yaml\" must be table, wide, json or name"),
+        ("nodes -w", "podling nodes: -w: not supported yet"),
+        ("nodes a b", "podling nodes: unexpected argument \"b\""),
+        ("logs", "podling logs: TASK is missing"),
+        ("logs web --tail x", "podling logs: --tail: \"x\" is not a number of lines"),
+        ("stop web -t soon", "podling stop: -t: \"soon\" is not a duration"),
+        ("wait web --timeout soon", "podling wait: --timeout: \"soon\" is not a duration"),
+        ("rm", "podling rm: TASK is missing"),
+        ("inspect", "podling inspect: TASK or NODE is missing"),
+        ("ps --master nonsense", "podling ps: --master: \"nonsense\" must be http://HOST:PORT"),
+        ("ps --master http://10.0.0.1:8080", "podling ps: --master: http://10.0.0.1:8080 is beyond loopback"),
+        ("ps --master https://127.0.0.1", "podling ps: --master: \"https://127.0.0.1\": https is not"),
+        ("ps --token-file /nowhere/t", "podling ps: --token-file: /nowhere/t: "),
+        ("help nonsense", "podling help: there is no such command"),
+        ("why web", "podling why: not supported yet"),
+        ("node drain worker-1", "podling node: not supported yet"),
+        ("events", "podling events: not supported yet"),
+        ("apply web.toml", "podling apply: not supported yet"),
+        ("top", "podling top: not supported yet"),
+        ("story web", "podling story: not supported yet"),
+        ("audit", "podling audit: not supported yet"),
+        ("token create", "podling token: not supported yet"),
+        ("completion bash", "podling completion: not supported yet"),
+    ] {
+        let (code, out, err) = told(podling(line).output().unwrap());
+        assert_eq!((code, out.as_str(), err.lines().count()), (2, "", 1), "podling {line}: {err}");
+        assert!(err.starts_with(says), "podling {line}: {err}");
+    }
+}
+
+#[test]
+fn a_master_that_is_not_there_is_asked_after_at_once() {
+    let began = Instant::now();
+    for line in
+        ["ps", "nodes", "logs x -f", "run x --image y --wait", "stop x", "rm x", "wait x", "inspect x"]
+    {
+        let (code, out, err) = told(podling(line).output().unwrap());
+        assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "podling {line}: {err}");
+        assert!(err.starts_with("podling: no master answers at http://127.0.0.1:1 ("), "{err}");
+        assert!(err.ends_with("): is podling-master running?\n"), "{err}");
+    }
+    assert!(began.elapsed() < PATIENCE);
+}
+
+#[test]
+fn help_and_version_need_no_master() {
+    for line in ["help", "--help", "help run", "run --help", "ps -h", "--help logs"] {
+        let (code, out, err) = told(podling(line).output().unwrap());
+        assert_eq!((code, err.as_str()), (0, ""), "podling {line}");
+        assert!(out.contains("Usage: podling ") && out.contains("Example:\n"), "podling {line}: {out}");
+    }
+    for line in ["version", "--version", "-V"] {
+        let (code, out, _) = told(podling(line).output().unwrap());
+        assert_eq!((code, out), (0, format!("podling {}\n", env!("CARGO_PKG_VERSION"))), "podling {line}");
+    }
+}
+
+#[test]
+fn what_names_hold_never_reaches_the_terminal_raw() {
+    let master = Master::start();
+    let (code, _, err) = told(master.podling("ps --task").arg("\u{1b}[31mred\n").output().unwrap());
+    assert_eq!(code, 1);
+    assert!(!err.contains('\u{1b}') && err.lines().count() == 1, "{err:?}");
+    let mut command = master.podling("run x --image y --");
+    let id = told(command.arg("\u{1b}]0;title\u{7}\u{9b}").output().unwrap()).1;
+    let id = id.lines().next().unwrap().strip_prefix("Task created: ").unwrap();
+    for line in ["ps -o wide", "ps -o json", "inspect x", &format!("ps --task {id}")] {
+        let out = master.does(line);
+        assert!(!out.contains(['\u{1b}', '\u{7}', '\u{9b}']), "podling {line}: {out:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let master = Master::start();
+    master.does("run job --image x --count 5000");
+    let mut child =
+        master.podling("ps -o json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 1];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(141));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let (code, _, err) = told(master.podling("ps -q").stdout(full).output().unwrap());
+    assert_eq!(code, 1);
+    assert!(err.starts_with("podling: the output can't be written: "), "{err}");
+}
+
+#[test]
+fn waiting_outlives_a_restart_of_the_master() {
+    let folder = TempDir::new().unwrap();
+    let (process, url) = start(&folder, "127.0.0.1:0", "embedded");
+    let mut master = Master { process, url, folder };
+    let id = master.create("run web --image x");
+    let mut follower =
+        master.podling("logs web -f").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut waiter =
+        master.podling("wait web").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // What it says after two seconds of waiting shows that it waits.
+    let (mut said, mut pending) = (BufReader::new(waiter.stderr.take().unwrap()), String::new());
+    said.read_line(&mut pending).unwrap();
+    assert!(pending.starts_with("podling: web is pending: no node "), "{pending}");
+    master.process.kill().unwrap();
+    master.process.wait().unwrap();
+    std::thread::park_timeout(Duration::from_millis(1500));
+    assert!(follower.try_wait().unwrap().is_none(), "it waits for the master to come back");
+    let listen = master.url.strip_prefix("http://").unwrap().to_owned();
+    master.process = start(&master.folder, &listen, "embedded").0;
+    master.does("stop web");
+    let (code, out, _) = told(waiter.wait_with_output().unwrap());
+    let mut err = String::new();
+    said.read_to_string(&mut err).unwrap();
+    assert_eq!((code, out), (125, format!("{id} web stopped -\n")), "{err}");
+    assert_eq!(err.lines().count(), 1, "said once: {err}");
+    assert!(err.ends_with(": trying again\n"), "{err}");
+    let (code, out, err) = told(follower.wait_with_output().unwrap());
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    assert_eq!(err.lines().count(), 1, "said once: {err}");
+}
