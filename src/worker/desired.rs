@@ -50,6 +50,8 @@ struct Inner {
     ledger: Ledger,
     leashes: HashMap<AttemptKey, Arc<Leash>>,
     is_open: bool,
+    /// This worker ends: it takes nothing new.
+    is_closing: bool,
 }
 
 impl Desired {
@@ -75,6 +77,12 @@ impl Desired {
             inner.is_open = true;
         }
         jobs.into_iter().for_each(|job| self.give(job));
+    }
+
+    /// Whether this worker takes work: its containers were taken up, and it isn't about to end.
+    pub(super) fn takes_work(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.is_open && !inner.is_closing
     }
 
     /// Whether containers were taken up.
@@ -124,7 +132,7 @@ impl Desired {
         for (at, order) in orders {
             let pushed = {
                 let mut inner = self.inner.lock();
-                if !inner.is_open {
+                if !inner.is_open || inner.is_closing {
                     return Err(NotTaken::NotReady);
                 }
                 inner.ledger.push(at, order)
@@ -145,10 +153,13 @@ impl Desired {
         true
     }
 
-    /// Stops everything, as `--drain-on-exit` wants it.
-    pub(super) fn stop_all(&self) {
-        let held: Vec<AttemptKey> =
-            self.inner.lock().ledger.unreleased().map(|(key, _)| key.clone()).collect();
+    /// Takes nothing new any more, and stops everything, as `--drain-on-exit` wants it.
+    pub(super) fn close(&self) {
+        let held: Vec<AttemptKey> = {
+            let mut inner = self.inner.lock();
+            inner.is_closing = true;
+            inner.ledger.unreleased().map(|(key, _)| key.clone()).collect()
+        };
         for key in held {
             self.act(Action::Stop { key, grace: DEFAULT_STOP_GRACE });
         }
@@ -161,6 +172,10 @@ impl Desired {
 
     fn act(&self, action: Action) {
         match action {
+            Action::Launch(order) if self.inner.lock().is_closing => {
+                let refused = Step::Refused("this worker is about to end".to_owned(), clock::wall());
+                self.give_over(order.key, refused);
+            }
             Action::Launch(order) => {
                 let (key, leash) = (order.key.clone(), self.leash(&order.key));
                 log::info!("task taken task={} name={}", key, order.name);
@@ -202,7 +217,6 @@ impl Desired {
 
     /// Reports the end of an attempt that has no container here.
     fn report_end(&self, key: AttemptKey, reason: Reason, error: String) {
-        let leash = self.leash(&key);
         let ending = Ending {
             at: clock::wall(),
             reason: Some(reason),
@@ -211,7 +225,13 @@ impl Desired {
             container: None,
             started_at: None,
         };
-        self.give(Job::Walk(Walk { key, what: What::Over(Box::new(Step::Ended(ending))), leash }));
+        self.give_over(key, Step::Ended(ending));
+    }
+
+    /// Has somebody see to it that the master hears of an attempt that is over.
+    fn give_over(&self, key: AttemptKey, step: Step) {
+        let leash = self.leash(&key);
+        self.give(Job::Walk(Walk { key, what: What::Over(Box::new(step)), leash }));
     }
 
     /// Hands work to the crew. Blocks where it has more to do than it should ever get.

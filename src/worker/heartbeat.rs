@@ -173,7 +173,7 @@ impl Heartbeat {
             epoch: heard.epoch,
             revision: heard.revision,
             capacity: self.offer.capacity,
-            ready: self.watch.is_ready() && self.ground.desired.is_open(),
+            ready: self.watch.is_ready() && self.ground.desired.takes_work(),
             running_tasks,
         };
         let reply: HeartbeatReply = self.link.post(routes::HEARTBEAT, &request)?;

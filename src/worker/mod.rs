@@ -176,7 +176,7 @@ fn offer(settings: &Settings, address: SocketAddr) -> Offer {
 /// Stops every container, and waits until the master has heard of it.
 fn drain_within(desired: &Desired, extra: Duration) {
     log::info!("draining");
-    desired.stop_all();
+    desired.close();
     let deadline = clock::mono() + crate::model::spec::DEFAULT_STOP_GRACE + extra;
     while !desired.is_empty() {
         if clock::mono() >= deadline {
