@@ -11,11 +11,9 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, select};
-
 use super::format::{Format, Lines};
 use super::position::{Position, Resumed};
-use super::read_ahead::ReadAhead;
+use super::read_ahead::{Next, ReadAhead};
 use super::{Completeness, Logs, Source};
 use crate::engine::{EngineError, LogItem, LogRecord, LogRecords, LogRequest, Phase};
 use crate::model::id::{Attempt, ContainerId, TaskId};
@@ -54,6 +52,7 @@ pub(super) struct Passage<'a> {
     gone: &'a Stop,
     flushed_at: Mono,
     has_gap: bool,
+    failures: Failures,
 }
 
 /// Why passing on from one source ended.
@@ -86,6 +85,7 @@ impl<'a> Passage<'a> {
             gone,
             flushed_at: Mono::default(),
             has_gap: false,
+            failures: Failures::default(),
         }
     }
 
@@ -94,42 +94,49 @@ impl<'a> Passage<'a> {
         if self.tail == Some(0) && !self.follow {
             return Ok(Completeness::Whole);
         }
-        let mut failures = Failures::default();
         loop {
-            let container = match self.source() {
+            match self.source() {
                 Source::Waiting => {
                     // Nothing is there now, so that everything comes later.
                     self.tail = None;
                     if !self.follow || self.pause(LOOK)? {
                         return Ok(Completeness::Whole);
                     }
-                    continue;
                 }
-                Source::Live(container) => container,
-                Source::Stored | Source::Unknown => return self.pass_on_stored(),
-            };
-            let why = match self.pass_on_live(&container)? {
-                Passed::Gone => return Ok(Completeness::Whole),
-                Passed::Whole if !self.follow => return self.finish(None),
-                Passed::Whole => {
-                    if self.await_move(&container, SETTLE)? || self.has_ended(&container) {
-                        continue;
+                Source::Live(container) => {
+                    if let Some(end) = self.try_live(&container)? {
+                        return Ok(end);
                     }
-                    "the engine ended the log of a container that runs".to_owned()
                 }
-                Passed::Broken(error) => {
-                    self.await_move(&container, TRY_AGAIN)?;
-                    error.to_string()
-                }
-            };
-            if self.gone.requested() {
-                return Ok(Completeness::Whole);
-            }
-            let tries = if self.follow { FOLLOW_TRIES } else { READ_TRIES };
-            if failures.count(self.position.records()) >= tries {
-                return self.finish(Some(&why));
+                Source::Stored | Source::Unknown => return self.pass_on_stored(),
             }
         }
+    }
+
+    /// Passes on what the Engine has. None: it is time to ask again where the log is.
+    fn try_live(&mut self, container: &ContainerId) -> io::Result<Option<Completeness>> {
+        let why = match self.pass_on_live(container)? {
+            Passed::Gone => return Ok(Some(Completeness::Whole)),
+            Passed::Whole if !self.follow => return self.finish(None).map(Some),
+            Passed::Whole => {
+                if self.await_move(container, SETTLE)? || self.has_ended(container) {
+                    return Ok(None);
+                }
+                "the engine ended the log of a container that runs".to_owned()
+            }
+            Passed::Broken(error) => {
+                self.await_move(container, TRY_AGAIN)?;
+                error.to_string()
+            }
+        };
+        if self.gone.requested() {
+            return Ok(Some(Completeness::Whole));
+        }
+        let tries = if self.follow { FOLLOW_TRIES } else { READ_TRIES };
+        if self.failures.count(self.position.records()) < tries {
+            return Ok(None);
+        }
+        self.finish(Some(&why)).map(Some)
     }
 
     fn source(&self) -> Source {
@@ -234,26 +241,19 @@ impl<'a> Passage<'a> {
         let ahead = ReadAhead::start(records)?;
         loop {
             let gather = GATHER.saturating_sub(clock::mono().since(self.flushed_at));
-            let item = match ahead.items().recv_timeout(gather) {
-                Ok(item) if !gather.is_zero() => Ok(item),
-                Ok(item) => {
-                    self.flush()?;
-                    Ok(item)
-                }
-                Err(RecvTimeoutError::Disconnected) => return Ok(Passed::Whole),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.flush()?;
-                    select! {
-                        recv(ahead.items()) -> item => item,
-                        recv(self.gone.channel_ref()) -> _ => return Ok(Passed::Gone),
-                    }
-                }
-            };
-            match item {
-                Ok(Ok(LogItem::Record(record))) => self.write(&record)?,
-                Ok(Ok(LogItem::Quiet)) => {}
-                Ok(Err(error)) => return Ok(Passed::Broken(error)),
-                Err(_) => return Ok(Passed::Whole),
+            let mut next = ahead.within(gather);
+            if gather.is_zero() || matches!(next, Next::Nothing) {
+                self.flush()?;
+            }
+            if matches!(next, Next::Nothing) {
+                next = ahead.unless(self.gone);
+            }
+            match next {
+                Next::Item(Ok(LogItem::Record(record))) => self.write(&record)?,
+                Next::Item(Ok(LogItem::Quiet)) => {}
+                Next::Item(Err(error)) => return Ok(Passed::Broken(error)),
+                Next::Over => return Ok(Passed::Whole),
+                Next::Nothing => return Ok(Passed::Gone),
             }
         }
     }

@@ -9,11 +9,12 @@
 //! which a followed log says that it is quiet.
 
 use std::io;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded, never};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, never, select};
 
 use crate::engine::{EngineError, LogItem, LogRecords};
-use crate::runtime::supervise::{self, Thread};
+use crate::runtime::supervise::{self, Stop, Thread};
 
 /// How many records are read before the first of them is taken.
 const RECORDS_AHEAD: usize = 64;
@@ -22,6 +23,16 @@ const RECORDS_AHEAD: usize = 64;
 pub(super) struct ReadAhead {
     items: Receiver<Result<LogItem, EngineError>>,
     thread: Option<Thread>,
+}
+
+/// What waiting for a log gave.
+pub(super) enum Next {
+    /// What the log gave.
+    Item(Result<LogItem, EngineError>),
+    /// The log's end.
+    Over,
+    /// Nothing, as long as was waited.
+    Nothing,
 }
 
 impl ReadAhead {
@@ -41,9 +52,21 @@ impl ReadAhead {
         Ok(Self { items, thread: Some(thread) })
     }
 
-    /// What was read, in order. Disconnected at the end of the log.
-    pub(super) const fn items(&self) -> &Receiver<Result<LogItem, EngineError>> {
-        &self.items
+    /// What comes next, if it comes soon enough. Never waits for what is there.
+    pub(super) fn within(&self, at_most: Duration) -> Next {
+        match self.items.recv_timeout(at_most) {
+            Ok(item) => Next::Item(item),
+            Err(RecvTimeoutError::Timeout) => Next::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Next::Over,
+        }
+    }
+
+    /// What comes next, unless `gone` fires before.
+    pub(super) fn unless(&self, gone: &Stop) -> Next {
+        select! {
+            recv(self.items) -> item => item.map_or(Next::Over, Next::Item),
+            recv(gone.channel_ref()) -> _ => Next::Nothing,
+        }
     }
 }
 

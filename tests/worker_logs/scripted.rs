@@ -1,0 +1,157 @@
+//! An engine with one container, whose log is what the test says and breaks where the test says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use podling::engine::{
+    ContainerRequest, Description, Engine, EngineError, Listed, LogItem, LogRecord, LogRecords, LogRequest,
+    Observed, Owner, Phase, PullProgress,
+};
+use podling::model::id::ContainerId;
+use podling::model::spec::ImageRef;
+
+/// The engine.
+#[derive(Default)]
+pub(crate) struct Scripted(Arc<(Mutex<Script>, Condvar)>);
+
+/// What its container wrote, and how its log behaves.
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) records: Vec<LogRecord>,
+    /// How many of the oldest the engine no longer has.
+    pub(crate) dropped: usize,
+    pub(crate) has_ended: bool,
+    pub(crate) is_removed: bool,
+    /// After how many records each of the next logs breaks.
+    pub(crate) breaks: Vec<usize>,
+    /// After how many records a followed log ends, as if the container had ended.
+    pub(crate) follower_ends_after: Option<usize>,
+    /// How many logs were opened.
+    pub(crate) opened: usize,
+}
+
+/// The id of its container.
+pub(crate) fn container() -> ContainerId {
+    "c1".parse().unwrap()
+}
+
+impl Scripted {
+    pub(crate) fn new(records: Vec<LogRecord>) -> Arc<Self> {
+        let engine = Self::default();
+        engine.change(|script| script.records = records);
+        Arc::new(engine)
+    }
+
+    /// Changes the script, for logs that are being read too.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Script) -> T) -> T {
+        let result = change(&mut self.0.0.lock());
+        self.0.1.notify_all();
+        result
+    }
+}
+
+struct ScriptedLog {
+    shared: Arc<(Mutex<Script>, Condvar)>,
+    next: usize,
+    follow: bool,
+    breaks_at: Option<usize>,
+}
+
+impl Iterator for ScriptedLog {
+    type Item = Result<LogItem, EngineError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut script = self.shared.0.lock();
+        loop {
+            if script.is_removed {
+                return None;
+            }
+            self.next = self.next.max(script.dropped);
+            if self.breaks_at.is_some_and(|at| self.next >= at) {
+                return Some(Err(broken()));
+            }
+            if self.follow && script.follower_ends_after.is_some_and(|end| self.next >= end) {
+                return None;
+            }
+            if let Some(record) = script.records.get(self.next) {
+                self.next += 1;
+                return Some(Ok(LogItem::Record(record.clone())));
+            }
+            if !self.follow || script.has_ended {
+                return None;
+            }
+            if self.shared.1.wait_for(&mut script, Duration::from_secs(1)).timed_out() {
+                return Some(Ok(LogItem::Quiet));
+            }
+        }
+    }
+}
+
+fn broken() -> EngineError {
+    EngineError::Unreachable { operation: "logs", why: "the line broke".to_owned() }
+}
+
+impl Engine for Scripted {
+    fn logs(&self, id: &ContainerId, request: LogRequest) -> Result<LogRecords, EngineError> {
+        let mut script = self.0.0.lock();
+        if script.is_removed {
+            return Err(EngineError::NotFound { subject: id.to_string() });
+        }
+        script.opened += 1;
+        let breaks_at = (!script.breaks.is_empty()).then(|| script.breaks.remove(0));
+        let (shared, follow) = (Arc::clone(&self.0), request.follow);
+        Ok(Box::new(ScriptedLog { shared, next: 0, follow, breaks_at }))
+    }
+
+    fn inspect(&self, _: &str) -> Result<Observed, EngineError> {
+        let phase = if self.0.0.lock().has_ended { Phase::Exited } else { Phase::Running };
+        Ok(Observed {
+            id: container(),
+            key: None,
+            phase,
+            exit_code: 0,
+            oom_killed: false,
+            error: String::new(),
+            started_at: None,
+            finished_at: None,
+        })
+    }
+
+    fn describe(&self) -> Result<Description, EngineError> {
+        unreachable!("logs need no more")
+    }
+
+    fn has_image(&self, _: &ImageRef) -> Result<bool, EngineError> {
+        unreachable!("logs need no more")
+    }
+
+    fn pull(&self, _: &ImageRef, _: &mut dyn FnMut(PullProgress)) -> Result<(), EngineError> {
+        unreachable!("logs need no more")
+    }
+
+    fn create(&self, _: &ContainerRequest) -> Result<ContainerId, EngineError> {
+        unreachable!("logs need no more")
+    }
+
+    fn start(&self, _: &ContainerId) -> Result<(), EngineError> {
+        unreachable!("logs need no more")
+    }
+
+    fn wait(&self, _: &ContainerId, _: Duration) -> Result<bool, EngineError> {
+        unreachable!("logs need no more")
+    }
+
+    fn stop(&self, _: &ContainerId, _: Duration) -> Result<(), EngineError> {
+        unreachable!("logs need no more")
+    }
+
+    fn remove(&self, _: &ContainerId) -> Result<(), EngineError> {
+        self.change(|script| script.is_removed = true);
+        Ok(())
+    }
+
+    fn list(&self, _: &Owner) -> Result<Vec<Listed>, EngineError> {
+        unreachable!("logs need no more")
+    }
+}
