@@ -11,7 +11,8 @@ use podling::model::resources::{CpuMillis, MemoryBytes};
 use podling::model::spec::{Labels, Network, PortMapping, Ports, Protocol, TaskSpec, Variables};
 use serde_json::{Value, json};
 
-use crate::support::{LONG, Rig, ask_docker, eats_memory, exits, program, record, runs};
+use crate::support::docker::ask_docker;
+use crate::support::{LONG, Rig, eats_memory, exits, program, record, runs};
 
 fn map(key: &str, value: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(key.to_owned(), value.to_owned())])

@@ -7,8 +7,9 @@ use podling::engine::docker::{Deadlines, DockerEngine};
 use podling::engine::{Engine, EngineError};
 use podling::runtime::clock;
 
+use crate::support::Rig;
+use crate::support::docker::docker_host;
 use crate::support::registry::Registry;
-use crate::support::{Rig, docker_host};
 
 #[test]
 fn an_image_comes_from_a_registry_or_its_words_do() {

@@ -21,7 +21,7 @@ use podling::model::resources::MemoryBytes;
 use podling::model::spec::{Labels, Network, Ports, PullPolicy, TaskSpec, Variables};
 use ulid::Ulid;
 
-pub(crate) use docker::{IMAGE, ask_docker, docker_host};
+pub(crate) use docker::IMAGE;
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const LONG: Duration = Duration::from_secs(30);

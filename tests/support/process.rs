@@ -59,11 +59,12 @@ pub(crate) struct WorkerOptions {
     pub(crate) engine: &'static str,
     pub(crate) capacity: u32,
     pub(crate) concurrency: u32,
+    pub(crate) log_max: &'static str,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { engine: "docker", capacity: 1000, concurrency: 4 }
+        Self { engine: "docker", capacity: 1000, concurrency: 4, log_max: "10Mi" }
     }
 }
 
@@ -134,6 +135,7 @@ impl Cluster {
         words.extend(to_words(&["--engine", options.engine]));
         words.extend(["--capacity".to_owned(), options.capacity.to_string()]);
         words.extend(["--engine-concurrency".to_owned(), options.concurrency.to_string()]);
+        words.extend(to_words(&["--log-max-bytes", options.log_max]));
         let worker = Part::start(self.folder.path(), id, WORKER, words);
         self.workers.insert(id.to_owned(), worker);
         self.wait_for_node(id, NodeStatus::Online);

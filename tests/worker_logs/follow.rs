@@ -54,6 +54,32 @@ fn a_follower_sees_a_task_through() {
     assert_eq!((text, completeness), (text_of(&lines(5)), Completeness::Whole));
 }
 
+/// As Docker Engine 20.10 does it where a log's files are rotated while it is followed.
+#[test]
+fn what_the_engine_gives_twice_is_passed_on_once() {
+    let (engine, place) = live(&[]);
+    engine.change(|script| script.jumps = Some((5, 2)));
+    let (text, completeness) = while_following(&place, &following(), |_| {
+        engine.change(|script| (script.records, script.has_ended) = (lines(8), true));
+        place.collect(log_of(lines(8)));
+    });
+    assert_eq!((text, completeness), (text_of(&lines(8)), Completeness::Whole));
+}
+
+#[test]
+fn a_clock_that_was_set_back_loses_no_line() {
+    let mut log = lines(6);
+    log.iter_mut().skip(3).for_each(|record| record.unix_nanos -= 3);
+    let (engine, place) = live(&[]);
+    let (text, completeness) = while_following(&place, &following(), |reader| {
+        engine.change(|script| script.records = log.clone());
+        reader.await_end(&text_of(&log));
+        engine.change(|script| script.has_ended = true);
+        place.collect(log_of(log.clone()));
+    });
+    assert_eq!((text, completeness), (text_of(&log), Completeness::Whole));
+}
+
 /// The container is gone in the midst of its log, after each possible record.
 #[test]
 fn each_line_comes_once_and_in_order_wherever_the_log_moves_to_the_disk() {

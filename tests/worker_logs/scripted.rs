@@ -27,6 +27,8 @@ pub(crate) struct Script {
     pub(crate) breaks: Vec<usize>,
     /// After how many records a followed log ends, as if the container had ended.
     pub(crate) follower_ends_after: Option<usize>,
+    /// The first followed log that comes to that record goes on with this one instead, once.
+    pub(crate) jumps: Option<(usize, usize)>,
     /// How many logs were opened.
     pub(crate) opened: usize,
 }
@@ -73,6 +75,9 @@ impl Iterator for ScriptedLog {
             }
             if self.follow && script.follower_ends_after.is_some_and(|end| self.next >= end) {
                 return None;
+            }
+            if let Some((_, back_to)) = script.jumps.take_if(|(at, _)| self.follow && self.next == *at) {
+                self.next = back_to;
             }
             if let Some(record) = script.records.get(self.next) {
                 self.next += 1;
@@ -154,4 +159,6 @@ impl Engine for Scripted {
     fn list(&self, _: &Owner) -> Result<Vec<Listed>, EngineError> {
         unreachable!("logs need no more")
     }
+
+    fn close(&self) {}
 }

@@ -86,6 +86,35 @@ impl LogLine {
     }
 }
 
+/// Where lines begin: whether each of the two outputs was left in the middle of a line by what it wrote last. A long
+/// line comes in several entries, and only the first of them begins a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineStarts {
+    is_open: [bool; 2],
+}
+
+impl LineStarts {
+    /// Takes note of what an output wrote. True if that begins a line.
+    ///
+    /// ```
+    /// use podling::api::wire::log::{LineStarts, LogStream};
+    ///
+    /// let mut starts = LineStarts::default();
+    /// assert!(starts.note(LogStream::Stdout, b"one half, "));
+    /// assert!(starts.note(LogStream::Stderr, b"a whole line\n"));
+    /// assert!(!starts.note(LogStream::Stdout, b"the other half\n"));
+    /// assert!(starts.note(LogStream::Stdout, b"next"));
+    /// ```
+    pub fn note(&mut self, stream: LogStream, bytes: &[u8]) -> bool {
+        let is_open = match stream {
+            LogStream::Stdout => &mut self.is_open[0],
+            LogStream::Stderr => &mut self.is_open[1],
+        };
+        let stays_open = bytes.last().map_or(*is_open, |last| *last != b'\n');
+        !std::mem::replace(is_open, stays_open)
+    }
+}
+
 /// The reply to POST /tasks/:id/logs-ticket: where a worker serves the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogsTicket {

@@ -52,6 +52,8 @@ pub(super) struct Passage<'a> {
     gone: &'a Stop,
     flushed_at: Mono,
     has_gap: bool,
+    /// What comes next is news, also if the clock was set back.
+    is_proven: bool,
     failures: Failures,
 }
 
@@ -85,6 +87,7 @@ impl<'a> Passage<'a> {
             gone,
             flushed_at: Mono::default(),
             has_gap: false,
+            is_proven: false,
             failures: Failures::default(),
         }
     }
@@ -221,8 +224,9 @@ impl<'a> Passage<'a> {
         &mut self,
         open: &dyn Fn() -> Result<LogRecords, EngineError>,
     ) -> Result<LogRecords, EngineError> {
-        let Resumed { records, has_gap } = self.position.resume(open)?;
+        let Resumed { records, has_gap, is_proven } = self.position.resume(open)?;
         self.has_gap |= has_gap;
+        self.is_proven = is_proven;
         Ok(records)
     }
 
@@ -249,6 +253,9 @@ impl<'a> Passage<'a> {
                 next = ahead.unless(self.gone);
             }
             match next {
+                Next::Item(Ok(LogItem::Record(record))) if self.is_repeated(&record) => {
+                    return Ok(Passed::Broken(repeats()));
+                }
                 Next::Item(Ok(LogItem::Record(record))) => self.write(&record)?,
                 Next::Item(Ok(LogItem::Quiet)) => {}
                 Next::Item(Err(error)) => return Ok(Passed::Broken(error)),
@@ -256,6 +263,12 @@ impl<'a> Passage<'a> {
                 Next::Nothing => return Ok(Passed::Gone),
             }
         }
+    }
+
+    /// Whether an Engine that is followed gives what it gave before. Not so where the log was just read again to this
+    /// place: then its clock was set back.
+    fn is_repeated(&mut self, record: &LogRecord) -> bool {
+        !std::mem::take(&mut self.is_proven) && self.position.goes_back(record)
     }
 
     fn write(&mut self, record: &LogRecord) -> io::Result<()> {
@@ -299,6 +312,11 @@ impl<'a> Passage<'a> {
         self.follow &= !has_ended;
         has_ended
     }
+}
+
+/// What follows in a log is what came before: it is to be opened anew, and read on behind what was passed on.
+fn repeats() -> EngineError {
+    EngineError::Malformed { operation: "logs", why: "the engine repeats itself".to_owned() }
 }
 
 /// How often a log failed in a row.

@@ -1,8 +1,8 @@
 //! How a log is shown: which of its records, from which line on, as text or as ndjson.
 //!
 //! As text it is the container's own bytes, with a time before each line where that is asked for; as ndjson it is
-//! one [`LogLine`] per record. [`Format`] remembers, per stream, whether the last record left its line open: the
-//! Engine gives a long line in several records, and only the first of them begins a line.
+//! one [`LogLine`] per record. [`Format`] remembers where lines begin: the Engine gives a long line in several
+//! records, and only the first of them begins a line.
 //!
 //! Invariant: what is written depends on the records and on the query alone. Reading the same records again, from
 //! the Engine or from the disk, gives the same bytes, which is what lets a reader whose line broke take it up again.
@@ -10,7 +10,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::api::wire::log::{LogLine, LogStream};
+use crate::api::wire::log::{LineStarts, LogLine, LogStream};
 use crate::engine::{LogRecord, Stream};
 use crate::model::id::Attempt;
 use crate::rest::log::LogQuery;
@@ -25,8 +25,7 @@ pub(super) struct Format {
     only: Option<Stream>,
     /// How many lines are still to be left out before the first that is shown.
     skip_lines: u64,
-    /// Whether the last record of stdout, of stderr, left its line open.
-    open: [bool; 2],
+    starts: LineStarts,
 }
 
 impl Format {
@@ -38,7 +37,7 @@ impl Format {
             _ => None,
         };
         let (as_lines, timestamps) = (query.as_lines, query.timestamps);
-        Self { attempt, as_lines, timestamps, only, skip_lines: 0, open: [false; 2] }
+        Self { attempt, as_lines, timestamps, only, skip_lines: 0, starts: LineStarts::default() }
     }
 
     /// Leaves out the next `lines` lines.
@@ -53,12 +52,7 @@ impl Format {
 
     /// Takes note of a record that isn't to be written. True if it begins a line.
     pub(super) fn note(&mut self, record: &LogRecord) -> bool {
-        let open = match record.stream {
-            Stream::Stdout => &mut self.open[0],
-            Stream::Stderr => &mut self.open[1],
-        };
-        let is_open = record.bytes.last().map_or(*open, |last| *last != b'\n');
-        !std::mem::replace(open, is_open)
+        self.starts.note(on_the_wire(record.stream), &record.bytes)
     }
 
     /// Writes a record, if it is among those that are shown.
@@ -96,10 +90,7 @@ impl Format {
     }
 
     fn write_line(&self, record: &LogRecord, bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
-        let stream = match record.stream {
-            Stream::Stdout => LogStream::Stdout,
-            Stream::Stderr => LogStream::Stderr,
-        };
+        let stream = on_the_wire(record.stream);
         write_json(&LogLine::written(stream, time(record.unix_nanos), bytes, self.attempt.0), out)
     }
 
@@ -112,6 +103,13 @@ impl Format {
             self.skip_lines -= 1;
         }
         rest
+    }
+}
+
+const fn on_the_wire(stream: Stream) -> LogStream {
+    match stream {
+        Stream::Stdout => LogStream::Stdout,
+        Stream::Stderr => LogStream::Stderr,
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Resumed {
     pub(super) records: LogRecords,
     /// Whether something between what was read and what comes next may be lost.
     pub(super) has_gap: bool,
+    /// Whether all that was read was read again, so that what comes next is news whatever its time.
+    pub(super) is_proven: bool,
 }
 
 impl Position {
@@ -53,6 +55,12 @@ impl Position {
         self.digest.add(&(record.bytes.len() as u64).to_be_bytes());
         self.digest.add(&record.bytes);
         self.newest.pass(record);
+    }
+
+    /// Whether a record is older than one of its stream that was read. An Engine that begins a rotated log anew in
+    /// the midst of a follow does so (Docker Engine 20.10), and so does a clock that was set back.
+    pub(super) fn goes_back(&self, record: &LogRecord) -> bool {
+        record.unix_nanos < self.newest.at(record.stream).unix_nanos
     }
 
     /// How many records were read.
@@ -70,7 +78,7 @@ impl Position {
     ) -> Result<Resumed, EngineError> {
         let mut records = open()?;
         if self.is_beginning_of(&mut records)? {
-            return Ok(Resumed { records, has_gap: false });
+            return Ok(Resumed { records, has_gap: false, is_proven: true });
         }
         drop(records);
         self.resume_by_time(open()?)
@@ -101,7 +109,7 @@ impl Position {
             Ok(LogItem::Record(record)) => !seen.has(record),
             Ok(LogItem::Quiet) | Err(_) => true,
         });
-        Ok(Resumed { records: Box::new(news), has_gap })
+        Ok(Resumed { records: Box::new(news), has_gap, is_proven: false })
     }
 }
 
@@ -192,7 +200,7 @@ mod tests {
             let items: Vec<_> = log.iter().cloned().map(|record| Ok(LogItem::Record(record))).collect();
             Ok(Box::new(items.into_iter()))
         };
-        let Resumed { records, has_gap } = position.resume(&open).unwrap();
+        let Resumed { records, has_gap, is_proven: _ } = position.resume(&open).unwrap();
         let rest = records.map(|item| match item {
             Ok(LogItem::Record(record)) => record,
             other => panic!("{other:?}"),
