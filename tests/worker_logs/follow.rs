@@ -159,6 +159,22 @@ fn an_ended_container_whose_log_can_not_be_collected_is_read_to_its_end() {
     assert_eq!(place.read(&following()), (text_of(&lines(9)).into_bytes(), Completeness::Whole));
 }
 
+/// The Engine says nothing of it where a container is removed while its log is read.
+#[test]
+fn a_log_that_is_cut_short_by_the_removal_of_its_container_goes_on_from_the_disk() {
+    for follow in [true, false] {
+        let (engine, place) = live(&lines(9));
+        let place = Arc::new(place);
+        let collected = Arc::clone(&place);
+        engine.change(|script| {
+            (script.follower_ends_after, script.has_ended) = (Some(6), true);
+            script.cut = Some((8, Box::new(move || collected.collect(log_of(lines(9))))));
+        });
+        let read = place.read(&LogQuery { follow, ..following() });
+        assert_eq!(read, (text_of(&lines(9)).into_bytes(), Completeness::Whole));
+    }
+}
+
 #[test]
 fn a_tail_is_of_what_is_there_and_then_everything_comes() {
     for (tail, first) in [(0, 3), (2, 1), (9, 0)] {

@@ -29,6 +29,8 @@ pub(crate) struct Script {
     pub(crate) follower_ends_after: Option<usize>,
     /// The first followed log that comes to that record goes on with this one instead, once.
     pub(crate) jumps: Option<(usize, usize)>,
+    /// Where a log that isn't followed is cut short, as if its container had been removed, and what happens then; once.
+    pub(crate) cut: Option<(usize, Box<dyn FnOnce() + Send>)>,
     /// How many logs were opened.
     pub(crate) opened: usize,
 }
@@ -74,6 +76,10 @@ impl Iterator for ScriptedLog {
                 return Some(Err(broken()));
             }
             if self.follow && script.follower_ends_after.is_some_and(|end| self.next >= end) {
+                return None;
+            }
+            if let Some((_, removed)) = script.cut.take_if(|(at, _)| !self.follow && self.next == *at) {
+                removed();
                 return None;
             }
             if let Some((_, back_to)) = script.jumps.take_if(|(at, _)| self.follow && self.next == *at) {

@@ -120,6 +120,10 @@ impl<'a> Passage<'a> {
     fn try_live(&mut self, container: &ContainerId) -> io::Result<Option<Completeness>> {
         let why = match self.pass_on_live(container)? {
             Passed::Gone => return Ok(Some(Completeness::Whole)),
+            // Race: a container that was removed meanwhile has cut its log short without a word. It was collected first.
+            Passed::Whole if !self.follow && self.source() != Source::Live(container.clone()) => {
+                return Ok(None);
+            }
             Passed::Whole if !self.follow => return self.finish(None).map(Some),
             Passed::Whole => {
                 if self.await_move(container, SETTLE)? || self.has_ended(container) {
