@@ -217,6 +217,12 @@ impl Cluster {
         self.client.get::<Page<TaskView>>(&path, PATIENCE).unwrap().items
     }
 
+    /// Whether every task has ended. Asks for one that hasn't: cheap, so that asking often measures nothing.
+    pub(crate) fn all_ended(&self) -> bool {
+        let path = format!("{}?status=pending,scheduled,running&limit=1", routes::TASKS);
+        self.client.get::<Page<TaskView>>(&path, PATIENCE).unwrap().items.is_empty()
+    }
+
     /// Waits until a task is as wanted.
     #[track_caller]
     pub(crate) fn wait_for(
