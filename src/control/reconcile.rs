@@ -127,6 +127,8 @@ pub struct Held {
     pub container: Option<ContainerId>,
     /// What it is busy with.
     pub detail: Option<String>,
+    /// Between TERM and KILL where nobody says otherwise.
+    pub stop_grace: Duration,
     /// What brought it: a set of an earlier mark knows nothing of it.
     brought_at: Mark,
     /// A container that was found made and not started: nothing happens to it before a set names it.
@@ -181,6 +183,7 @@ impl Ledger {
             stage: if was_started { Stage::Running } else { Stage::Scheduled },
             container: Some(container),
             detail: None,
+            stop_grace: DEFAULT_STOP_GRACE,
             brought_at: Mark::default(),
             is_parked: !was_started,
             acknowledged: None,
@@ -233,7 +236,7 @@ impl Ledger {
             if held.stage == Stage::Ended {
                 return !held.is_released || held.acknowledged.is_none_or(|began| began >= beat);
             }
-            actions.push(Action::Stop { key: key.clone(), grace: DEFAULT_STOP_GRACE });
+            actions.push(Action::Stop { key: key.clone(), grace: held.stop_grace });
             if std::mem::take(&mut held.is_parked) {
                 actions.push(Action::Resume(key.clone()));
             }
@@ -278,6 +281,7 @@ impl Ledger {
             stage: Stage::Scheduled,
             container: None,
             detail: None,
+            stop_grace: order.spec.stop_grace,
             brought_at: at,
             is_parked: false,
             acknowledged: None,
@@ -294,6 +298,7 @@ impl Ledger {
             stage: Stage::Ended,
             container: None,
             detail: None,
+            stop_grace: DEFAULT_STOP_GRACE,
             brought_at: at,
             is_parked: false,
             acknowledged: None,
