@@ -299,14 +299,15 @@ fn nothing_acknowledged_is_lost_however_often_the_store_fails() {
     for round in 0..3 {
         for number in 0..40 {
             if number == 20 {
+                assert_eq!(master.fate(), Fate::Durable);
                 master.store.disk().fault = if round == 1 { Fault::LandsAndFails } else { Fault::Refuses };
             }
             let Ok((ids, at)) = master.create_at(&["a", "b"], None) else { continue };
             let told = told.clone();
             master.state.journal().when_settled(at, move |fate| told.send((ids, fate)).unwrap());
         }
-        master.store.disk().fault = Fault::None;
         master.fate();
+        assert!(master.store.disk().failures > round);
         master.mend();
     }
     assert_eq!(master.fate(), Fate::Durable);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::master::journal::Batch;
 use crate::master::state::State;
+use crate::model::time::Mono;
 use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
 use crate::store::{Store, StoreError};
@@ -16,36 +17,66 @@ use crate::store::{Store, StoreError};
 /// How long to wait before the store is tried again: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// A store that fails again sooner than this after it was mended is tried less often than before: a disk with room for
+/// a little is full again at once.
+const STEADY: Duration = Duration::from_secs(10);
+
 /// Body of the thread `journal`: commits until it is told to stop and nothing is left.
 pub fn run(state: &State, store: &mut dyn Store, stop: &Stop) {
-    let journal = state.journal();
-    while let Some(batch) = journal.next_batch(stop) {
-        match store.append(batch.first, &batch.records) {
-            Ok(()) => journal.settle(batch.last()),
-            Err(error) => withdraw_and_mend(state, store, batch, &error, stop),
-        }
+    let mut committer = Committer { state, store, stop, pause: PAUSES.0, mended: None };
+    while let Some(batch) = state.journal().next_batch(stop) {
+        committer.commit(batch);
     }
-    journal.close();
+    state.journal().close();
 }
 
-fn withdraw_and_mend(state: &State, store: &mut dyn Store, batch: Batch, error: &StoreError, stop: &Stop) {
-    let (since, first) = (clock::mono(), batch.first);
-    let positions = state.withdraw(batch);
-    let count = positions.clone().count() - 1;
-    log::warn!("changes are refused until they can be stored withdrawn={count} because=failed to {error}");
-    let nothing = vec![Vec::new(); count + 1];
-    let (mut pause, longest) = PAUSES;
-    while !stop.wait(pause) {
-        match store.append(first, &nothing) {
-            Ok(()) => {
-                state.mended();
-                let seconds = clock::mono().since(since).as_secs_f64();
-                log::info!("changes are stored again after_s={seconds:.1}");
-                return;
-            }
-            Err(error) => log::debug!("the store still fails because=failed to {error}"),
+/// The journal thread's own.
+struct Committer<'a> {
+    state: &'a State,
+    store: &'a mut dyn Store,
+    stop: &'a Stop,
+    /// Before the store is tried the next time.
+    pause: Duration,
+    mended: Option<Mono>,
+}
+
+impl Committer<'_> {
+    fn commit(&mut self, batch: Batch) {
+        match self.store.append(batch.first, &batch.records) {
+            Ok(()) => self.state.journal().settle(batch.last()),
+            Err(error) => self.withdraw_and_mend(batch, &error),
         }
-        pause = (pause * 2).min(longest);
+    }
+
+    /// Blocks until the store works again, or it is time to stop.
+    fn withdraw_and_mend(&mut self, batch: Batch, error: &StoreError) {
+        let (since, first) = (clock::mono(), batch.first);
+        if self.mended.is_none_or(|mended| since.since(mended) > STEADY) {
+            self.pause = PAUSES.0;
+        }
+        let positions = self.state.withdraw(batch);
+        let count = positions.count() - 1;
+        log::warn!(
+            "changes are refused until they can be stored withdrawn={count} because=failed to {error}"
+        );
+        let nothing = vec![Vec::new(); count + 1];
+        while !self.stop.wait(self.next_pause()) {
+            match self.store.append(first, &nothing) {
+                Ok(()) => {
+                    self.state.mended();
+                    self.mended = Some(clock::mono());
+                    let seconds = clock::mono().since(since).as_secs_f64();
+                    log::info!("changes are stored again after_s={seconds:.1}");
+                    return;
+                }
+                Err(error) => log::debug!("the store still fails because=failed to {error}"),
+            }
+        }
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        let longer = (self.pause * 2).min(PAUSES.1);
+        std::mem::replace(&mut self.pause, longer)
     }
 }
 
