@@ -341,7 +341,7 @@ fn a_key_makes_one_creation() {
     // Its record becomes durable: the journal thread would do this.
     let (source, stop) = podling::runtime::supervise::Stop::channel();
     source.stop();
-    state.journal().run(&mut MemoryStore, &stop);
+    podling::master::committer::run(&state, &mut MemoryStore, &stop);
     let again = state.create(wish(), true, key(1), at(101)).unwrap();
     assert_eq!(again.at, first.at);
     let names: Vec<String> = again.value.tasks.iter().map(|new| new.name.to_string()).collect();
@@ -393,14 +393,11 @@ fn what_was_made_durable_comes_back_as_it_was() {
     tell(&state, "worker-1", report(&tasks[0], 1, ReportStep::Ended));
     tell(&state, "worker-1", report(&tasks[1], 1, ReportStep::Running));
     state.stop("d", None, at(104)).unwrap();
-    state.set_availability(
-        &"worker-1".parse().unwrap(),
-        podling::model::node::Availability::Cordoned,
-        at(104),
-    );
+    let cordoned = podling::model::node::Availability::Cordoned;
+    state.set_availability(&"worker-1".parse().unwrap(), cordoned, at(104)).unwrap().unwrap();
     let (source, stop) = podling::runtime::supervise::Stop::channel();
     source.stop();
-    state.journal().run(&mut store, &stop);
+    podling::master::committer::run(&state, &mut store, &stop);
 
     let back = State::load(settings(), &mut store, at(500)).unwrap();
     let all = |state: &State| format!("{:?}", state.tasks(&Filter::default(), None, 100).value);

@@ -10,3 +10,4 @@ pub mod nodes;
 pub mod reconcile;
 pub mod schedule;
 pub mod tasks;
+pub mod undo;

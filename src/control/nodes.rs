@@ -246,6 +246,30 @@ impl Nodes {
         }
     }
 
+    /// Takes that back: the task wasn't removed after all.
+    pub(super) fn keep_log(&mut self, id: &NodeId, task: &TaskId) {
+        if let Some(entry) = self.by_id.get_mut(id) {
+            entry.forget.remove(task);
+        }
+    }
+
+    /// Puts a node back as the journal knows it. What is counted and observed of it stays as it is now.
+    pub(super) fn put_back(&mut self, id: &NodeId, before: Option<NodeEntry>) {
+        let Some(before) = before else {
+            self.remove(id);
+            return;
+        };
+        if self.by_id.contains_key(id) {
+            self.update(id, |entry| {
+                entry.node = before.node;
+                entry.settling = before.settling;
+            });
+        } else {
+            self.index(&before);
+            self.by_id.insert(id.clone(), before);
+        }
+    }
+
     /// Removed tasks whose logs a node may drop, oldest ids first, a bounded number.
     pub fn logs_to_forget(&self, id: &NodeId) -> Vec<TaskId> {
         self.by_id

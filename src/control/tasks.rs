@@ -78,6 +78,11 @@ impl Tasks {
         self.by_id.get(id)
     }
 
+    /// All of them, by id.
+    pub fn iter(&self) -> impl Iterator<Item = &TaskEntry> {
+        self.by_id.values()
+    }
+
     /// How many there are in all.
     pub fn len(&self) -> usize {
         self.by_id.len()
@@ -125,11 +130,16 @@ impl Tasks {
 
     /// Takes up a new task.
     pub(super) fn insert(&mut self, task: Task, at: Revision, now: Mono) {
+        self.put_back(TaskEntry { task: Arc::new(task), changed: at, waiting_since: now });
+    }
+
+    /// Takes up a task as it was before. None of its id is there.
+    pub(super) fn put_back(&mut self, entry: TaskEntry) {
+        let task = &entry.task;
         self.by_name.entry(task.name.clone()).or_default().insert(task.id.clone());
         if let Some(batch) = &task.batch {
             self.by_batch.entry(batch.id.clone()).or_default().insert(task.id.clone());
         }
-        let entry = TaskEntry { task: Arc::new(task), changed: at, waiting_since: now };
         self.index(&entry);
         self.by_id.insert(entry.task.id.clone(), entry);
     }

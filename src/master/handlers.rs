@@ -1,7 +1,8 @@
 //! The API: from a request to an operation on the state, and from its result to a reply.
 //!
 //! Main type: [`Api`], the master's [`Service`]. The handler threads never wait: a reply that rests on a change is
-//! handed to the journal, which sends it once that change is durable.
+//! handed to the journal, which sends it once that change is durable. If it is withdrawn instead, whoever asked for
+//! a change is told 507, and whoever only saw it is answered anew, from the state as it is then.
 
 mod agents;
 mod nodes;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use crate::api::routes::{self, MasterRoute};
 use crate::http::{Problem, Request, Responder, Response, Service};
 use crate::master::dispatch::Dispatcher;
+use crate::master::journal::Fate;
 use crate::master::logs;
 use crate::master::state::{AsOf, State};
 use crate::rest;
@@ -32,6 +34,7 @@ pub fn body_limit(method: &str, path: &str) -> usize {
 }
 
 /// The master's answers.
+#[derive(Clone)]
 pub struct Api {
     state: Arc<State>,
     dispatcher: Arc<Dispatcher>,
@@ -92,20 +95,57 @@ impl Answer {
 
 impl Service for Api {
     fn call(&self, request: Request, responder: Responder) {
-        match rest::route(routes::MASTER, &request)
-            .and_then(|(route, words)| self.answer(route, &words, &request))
-        {
-            Ok(Answer::Reply(reply)) => {
-                self.state.journal().when_durable(reply.at, move || responder.send(reply.value));
+        let (route, words) = match rest::route(routes::MASTER, &request) {
+            Ok(found) => found,
+            Err(problem) => return responder.send(problem),
+        };
+        let (at, response) = match self.answer(route, &words, &request) {
+            Ok(Answer::Reply(reply)) => (reply.at, reply.value),
+            Ok(Answer::Log(log)) => return log.serve(responder),
+            Err(problem) if rests_on_state(&problem) => {
+                (self.state.journal().last_position(), problem.into())
             }
-            Ok(Answer::Log(log)) => log.serve(responder),
-            // A refusal may rest on a change as well: "no such task" on its removal.
-            Err(problem) => {
-                let journal = self.state.journal();
-                journal.when_durable(journal.last_position(), move || responder.send(problem));
-            }
-        }
+            Err(problem) => return responder.send(problem),
+        };
+        let again = may_be_answered_anew(route).then(|| (self.clone(), request));
+        self.state.journal().when_settled(at, move |fate| match (fate, again) {
+            (Fate::Durable, _) => responder.send(response),
+            (Fate::Withdrawn, Some((api, request))) => api.call(request, responder),
+            (Fate::Withdrawn, None) => responder.send(store_full()),
+        });
     }
+}
+
+/// Whether a problem tells something of the state, such as that a task isn't there.
+const fn rests_on_state(problem: &Problem) -> bool {
+    matches!(problem.status, 404 | 409 | 410 | 422)
+}
+
+/// Whether asking again changes nothing that asking once would not: reads, and what nodes repeat anyway.
+const fn may_be_answered_anew(route: MasterRoute) -> bool {
+    match route {
+        MasterRoute::ListTasks
+        | MasterRoute::GetTask
+        | MasterRoute::TaskLogs
+        | MasterRoute::LogsTicket
+        | MasterRoute::ListNodes
+        | MasterRoute::GetNode
+        | MasterRoute::Heartbeat
+        | MasterRoute::Reports
+        | MasterRoute::Healthz
+        | MasterRoute::Readyz => true,
+        MasterRoute::CreateTasks
+        | MasterRoute::StopTask
+        | MasterRoute::DeleteTask
+        | MasterRoute::Register
+        | MasterRoute::SetAvailability
+        | MasterRoute::DeleteNode => false,
+    }
+}
+
+/// What a change is answered with while the store takes none.
+fn store_full() -> Problem {
+    Problem::store_full("this can't be stored now: nothing was changed, try again")
 }
 
 /// A JSON reply.

@@ -1,25 +1,25 @@
-//! Durable before visible: the journal takes records in, makes them durable, and lets go whoever waits for that.
+//! Durable before visible: the journal takes records in, and lets go whoever waits for them.
 //!
 //! Main type: [`Journal`]. A caller appends a record while it holds the state's locks, so the journal's order is the
 //! state's order, and gets a position back. Whatever rests on that record (a reply, a push to a worker) is handed in
-//! as a closure by [`Journal::when_durable`] and runs once the position is on disk; a reply that only *shows* state
-//! waits the same way for the position that it has seen. The thread `journal` commits all that has come together
-//! since its last commit in one transaction; the thread `replies` runs the closures, so that writing answers and
-//! writing to disk overlap.
+//! as a closure by [`Journal::when_settled`] and runs once the position's [`Fate`] is known; a reply that only *shows*
+//! state waits the same way for the position that it has seen. The thread `journal` (`committer`) makes records
+//! durable; the thread `replies` runs the closures, so that writing answers and writing to disk overlap.
 //!
-//! A commit that fails ends the process: nothing of it was shown, and the next start reads back what is durable.
-//! Deliberately absent: going on with a full disk.
+//! Invariant: a position is settled once and for good, durable or withdrawn, and never used again. While the store
+//! fails nothing is appended: whoever holds the state's locks asks [`Journal::is_failing`] first.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
+use crate::control::undo::Undo;
 use crate::model::id::Revision;
 use crate::runtime::supervise::Stop;
-use crate::store::Store;
 
 /// Records that may wait for the disk before new requests are turned away.
 const MOST_WAITING: usize = 50_000;
@@ -30,37 +30,89 @@ const MOST_BATCHES: usize = 64;
 /// How often the journal looks whether it is to stop.
 const STOP_CHECK: Duration = Duration::from_millis(200);
 
-/// What is to happen once a position is durable.
-type Waiter = Box<dyn FnOnce() + Send>;
+/// What became of a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is on disk, with all before it.
+    Durable,
+    /// Its record could not be written, and the state is as if it had never been.
+    Withdrawn,
+}
 
-/// Takes records in, and says when they are durable.
+/// What is to happen once a position is settled.
+type Waiter = Box<dyn FnOnce(Fate) + Send>;
+
+/// Those who waited for positions that are settled now.
+#[must_use = "they wait until they are told"]
+pub(super) struct Waiters(Vec<Waiter>, Fate);
+
+/// Records that are to become durable together.
+pub(super) struct Batch {
+    /// The position of the first one.
+    pub(super) first: Revision,
+    pub(super) records: Vec<Vec<u8>>,
+    /// What takes them back, in the same order.
+    pub(super) undos: Vec<Undo>,
+}
+
+/// Changes that are taken back.
+pub(super) struct Withdrawal {
+    /// What takes them back, oldest first.
+    pub(super) undos: Vec<Undo>,
+    pub(super) waiters: Waiters,
+    /// Their positions and one more, which stands for the withdrawal itself.
+    pub(super) positions: RangeInclusive<u64>,
+}
+
+/// Takes records in, and says what became of them.
 pub struct Journal {
     inner: Mutex<Inner>,
     wake: Condvar,
-    durable: AtomicU64,
-    batches: (Sender<Vec<Waiter>>, Receiver<Vec<Waiter>>),
+    /// Everything up to here is durable or withdrawn.
+    settled: AtomicU64,
+    /// The highest position that was ever withdrawn.
+    last_withdrawn: AtomicU64,
+    is_failing: AtomicBool,
+    batches: (Sender<Waiters>, Receiver<Waiters>),
 }
 
 struct Inner {
     /// The position of the first record in `records`.
     first: Revision,
     records: Vec<Vec<u8>>,
+    undos: Vec<Undo>,
     /// By position, then in the order in which they came.
     waiters: BTreeMap<(Revision, u64), Waiter>,
     next_waiter: u64,
+    /// Positions that were withdrawn, one range for each time that the store failed.
+    withdrawn: Vec<RangeInclusive<u64>>,
 }
 
 impl Journal {
     /// Goes on after `last`, the position of the last record that the store gave back.
     pub fn new(last: Revision) -> Self {
-        let inner =
-            Inner { first: last.next(), records: Vec::new(), waiters: BTreeMap::new(), next_waiter: 0 };
+        let inner = Inner {
+            first: last.next(),
+            records: Vec::new(),
+            undos: Vec::new(),
+            waiters: BTreeMap::new(),
+            next_waiter: 0,
+            withdrawn: Vec::new(),
+        };
         Self {
             inner: Mutex::new(inner),
             wake: Condvar::new(),
-            durable: AtomicU64::new(last.0),
+            settled: AtomicU64::new(last.0),
+            last_withdrawn: AtomicU64::new(0),
+            is_failing: AtomicBool::new(false),
             batches: bounded(MOST_BATCHES),
         }
+    }
+
+    /// Whether the store takes nothing just now. Changes only while both of the state's locks are held, or from true
+    /// to false.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Acquire)
     }
 
     /// Whether so many records wait for the disk that new requests are better turned away.
@@ -79,59 +131,46 @@ impl Journal {
         Revision(self.next_position().0 - 1)
     }
 
-    /// Queues a record. Called with the state's locks held, so that positions follow the state's order. Never blocks
-    /// on the disk.
-    pub fn append(&self, record: Vec<u8>) -> Revision {
+    /// Queues a record, with what takes its change back. Called with the state's locks held, so that positions follow
+    /// the state's order. Never blocks on the disk.
+    pub fn append(&self, record: Vec<u8>, undo: Undo) -> Revision {
         let mut inner = self.inner.lock();
         let at = position(&inner);
         inner.records.push(record);
+        inner.undos.push(undo);
         self.wake.notify_one();
         at
     }
 
-    /// Whether everything up to a position is on disk.
-    pub fn is_durable(&self, at: Revision) -> bool {
-        self.durable.load(Ordering::Acquire) >= at.0
+    /// Whether everything up to a position is durable or withdrawn. What the state shows is not withdrawn: so for a
+    /// position that was read from the state under the same lock, this means durable.
+    pub fn is_settled(&self, at: Revision) -> bool {
+        self.settled.load(Ordering::Acquire) >= at.0
     }
 
-    /// Runs `then` once everything up to `at` is durable: here and now if it is already, else on the thread
-    /// `replies`. If the journal stops before that, `then` is dropped.
-    pub fn when_durable(&self, at: Revision, then: impl FnOnce() + Send + 'static) {
-        if self.is_durable(at) {
-            return then();
+    /// Runs `then` once it is known what became of `at` and all before it: here and now if that is known already,
+    /// else on the thread `replies`. If the journal stops before that, `then` is dropped.
+    pub fn when_settled(&self, at: Revision, then: impl FnOnce(Fate) + Send + 'static) {
+        // Order: settled first. Whoever sees that a withdrawal settled a position, sees that it was withdrawn.
+        if self.is_settled(at) && at.0 > self.last_withdrawn.load(Ordering::Acquire) {
+            return then(Fate::Durable);
         }
         let mut inner = self.inner.lock();
-        // Race: the commit may have come in between; its thread looks for waiters under this lock.
-        if self.is_durable(at) {
+        if self.is_settled(at) {
+            let is_withdrawn = inner.withdrawn.iter().any(|range| range.contains(&at.0));
             drop(inner);
-            return then();
+            return then(if is_withdrawn { Fate::Withdrawn } else { Fate::Durable });
         }
         let order = inner.next_waiter;
         inner.next_waiter += 1;
         inner.waiters.insert((at, order), Box::new(then));
     }
 
-    /// Body of the thread `journal`: commits until it is told to stop and nothing is left.
-    ///
-    /// # Panics
-    /// The store fails: the process must end, because memory is ahead of the disk.
-    pub fn run(&self, store: &mut dyn Store, stop: &Stop) {
-        while let Some((first, records)) = self.next_batch(stop) {
-            if let Err(error) = store.append(first, &records) {
-                panic!("failed to {error}");
-            }
-            let last = first.0 + u64::try_from(records.len()).unwrap_or(u64::MAX) - 1;
-            self.let_go(Revision(last));
-        }
-        // Whoever came too late to be committed is dropped, and so answered 503.
-        self.inner.lock().waiters.clear();
-    }
-
     /// Body of the thread `replies`.
     pub fn run_replies(&self, stop: &Stop) {
         loop {
             match self.batches.1.recv_timeout(STOP_CHECK) {
-                Ok(batch) => batch.into_iter().for_each(|then| then()),
+                Ok(Waiters(waiters, fate)) => waiters.into_iter().for_each(|then| then(fate)),
                 Err(RecvTimeoutError::Timeout) if stop.requested() => break,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -140,7 +179,7 @@ impl Journal {
     }
 
     /// Blocks until there are records. None: it is time to stop, and none are left.
-    fn next_batch(&self, stop: &Stop) -> Option<(Revision, Vec<Vec<u8>>)> {
+    pub(super) fn next_batch(&self, stop: &Stop) -> Option<Batch> {
         let mut inner = self.inner.lock();
         while inner.records.is_empty() {
             if stop.requested() {
@@ -148,91 +187,74 @@ impl Journal {
             }
             self.wake.wait_for(&mut inner, STOP_CHECK);
         }
-        let first = inner.first;
-        let next = position(&inner);
-        inner.first = next;
-        Some((first, std::mem::take(&mut inner.records)))
+        Some(take(&mut inner))
     }
 
-    /// Marks everything up to `last` durable, and hands on those who waited for it.
-    fn let_go(&self, last: Revision) {
-        let ready = {
-            let mut inner = self.inner.lock();
-            self.durable.store(last.0, Ordering::Release);
-            let later = inner.waiters.split_off(&(last.next(), 0));
-            std::mem::replace(&mut inner.waiters, later)
-        };
-        if !ready.is_empty() {
+    /// Everything up to `last` is durable: lets go whoever waited for it. Blocks while `replies` is far behind.
+    pub(super) fn settle(&self, last: Revision) {
+        let mut inner = self.inner.lock();
+        let ready = self.take_waiters(&mut inner, last);
+        drop(inner);
+        self.tell(Waiters(ready, Fate::Durable));
+    }
+
+    /// Withdraws a batch that could not be written and all that was queued after it. Called with both of the state's
+    /// locks held; the caller takes the changes back before it frees them, and tells the waiters after that.
+    pub(super) fn withdraw(&self, failed: Batch) -> Withdrawal {
+        let mut inner = self.inner.lock();
+        self.is_failing.store(true, Ordering::Release);
+        let mut undos = failed.undos;
+        undos.append(&mut take(&mut inner).undos);
+        // One more position than was used: what reads the state from now on, rests on that one.
+        let last = inner.first;
+        inner.first = last.next();
+        self.last_withdrawn.store(last.0 - 1, Ordering::Release);
+        inner.withdrawn.push(failed.first.0..=last.0 - 1);
+        let waiters = Waiters(self.take_waiters(&mut inner, last), Fate::Withdrawn);
+        Withdrawal { undos, waiters, positions: failed.first.0..=last.0 }
+    }
+
+    /// The store works again.
+    pub(super) fn mended(&self) {
+        self.is_failing.store(false, Ordering::Release);
+    }
+
+    /// Hands those who waited to the thread `replies`. Blocks while that is far behind.
+    pub(super) fn tell(&self, waiters: Waiters) {
+        if !waiters.0.is_empty() {
             // The receiver lives as long as this journal: sending only ever waits.
-            let _ = self.batches.0.send(ready.into_values().collect());
+            let _ = self.batches.0.send(waiters);
         }
+    }
+
+    /// Drops whoever still waits, which answers them 503: nothing is committed any more.
+    pub(super) fn close(&self) {
+        self.inner.lock().waiters.clear();
+    }
+
+    /// Settles everything up to `last`, and gives those who waited for it.
+    fn take_waiters(&self, inner: &mut Inner, last: Revision) -> Vec<Waiter> {
+        self.settled.store(last.0, Ordering::Release);
+        let later = inner.waiters.split_off(&(last.next(), 0));
+        std::mem::replace(&mut inner.waiters, later).into_values().collect()
+    }
+}
+
+/// Takes out what is queued.
+fn take(inner: &mut Inner) -> Batch {
+    let first = inner.first;
+    inner.first = position(inner);
+    Batch { first, records: std::mem::take(&mut inner.records), undos: std::mem::take(&mut inner.undos) }
+}
+
+impl Batch {
+    /// The position of the last record.
+    pub(super) fn last(&self) -> Revision {
+        Revision((self.first.0 + u64::try_from(self.records.len()).unwrap_or(u64::MAX)).saturating_sub(1))
     }
 }
 
 /// The position of the next record.
 fn position(inner: &Inner) -> Revision {
     Revision(inner.first.0 + u64::try_from(inner.records.len()).unwrap_or(u64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::runtime::supervise;
-    use crate::store::{Each, StoreError};
-
-    /// A store whose commits wait until the test lets them.
-    struct Gated(Receiver<()>, Sender<Vec<u64>>);
-
-    impl Store for Gated {
-        fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
-            self.0.recv().unwrap();
-            let positions = (first.0..).take(records.len()).collect();
-            self.1.send(positions).unwrap();
-            Ok(())
-        }
-
-        fn replay(&mut self, _: &mut Each<'_>) -> Result<(), StoreError> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn nothing_is_let_go_before_its_record_is_on_disk_and_waiting_records_share_a_commit() {
-        let journal = Arc::new(Journal::new(Revision(10)));
-        let (allow, gate) = bounded(8);
-        let (commits, committed) = bounded(8);
-        let (source, stop) = Stop::channel();
-        let threads = [
-            supervise::spawn("journal", {
-                let (journal, stop) = (Arc::clone(&journal), stop.clone());
-                move || journal.run(&mut Gated(gate, commits), &stop)
-            }),
-            supervise::spawn("replies", {
-                let (journal, stop) = (Arc::clone(&journal), stop.clone());
-                move || journal.run_replies(&stop)
-            }),
-        ];
-        let (told, tells) = bounded(8);
-        for name in ["a", "b", "c"] {
-            let at = journal.append(name.into());
-            let told = told.clone();
-            journal.when_durable(at, move || told.send(name).unwrap());
-        }
-        assert_eq!(journal.last_position(), Revision(13));
-        assert!(!journal.is_durable(Revision(11)));
-        assert!(tells.try_recv().is_err());
-        let patience = Duration::from_secs(10);
-        let mut positions = Vec::new();
-        while positions.len() < 3 {
-            allow.send(()).unwrap();
-            positions.extend(committed.recv_timeout(patience).unwrap());
-        }
-        assert_eq!(positions, [11, 12, 13]);
-        let order: Vec<_> = (0..3).map(|_| tells.recv_timeout(patience).unwrap()).collect();
-        assert_eq!(order, ["a", "b", "c"]);
-        source.stop();
-        threads.into_iter().for_each(|thread| assert!(thread.unwrap().join()));
-    }
 }

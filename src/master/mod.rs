@@ -1,9 +1,10 @@
 //! The master: it holds the state, schedules, and watches over the nodes.
 //!
-//! Each file is one thread or one job. [`state`] is the two maps and every change to them; [`journal`] makes changes
-//! durable and lets replies go; [`scheduler`] places what waits; [`reaper`] judges what is silent or waited too
+//! Each file is one thread or one job. [`state`] is the two maps and every change to them; [`journal`] queues changes
+//! and lets replies go; [`committer`] makes changes durable; [`scheduler`] places what waits; [`reaper`] judges what is silent or waited too
 //! long; [`dispatch`] pushes assignments to workers; [`handlers`] answers requests; [`logs`] passes logs on.
 
+pub mod committer;
 pub mod dispatch;
 pub mod handlers;
 pub mod identity;
@@ -133,8 +134,8 @@ fn start_threads(
     settings: &Settings,
     supervisor: &mut Supervisor,
 ) -> std::io::Result<()> {
-    let journal = Arc::clone(state.journal());
-    supervisor.vital_to_the_end("journal", move |stop| journal.run(store.as_mut(), &stop))?;
+    let one = Arc::clone(state);
+    supervisor.vital_to_the_end("journal", move |stop| committer::run(&one, store.as_mut(), &stop))?;
     let journal = Arc::clone(state.journal());
     supervisor.vital_to_the_end("replies", move |stop| journal.run_replies(&stop))?;
     let (one, pushes, tick) = (Arc::clone(state), Arc::clone(dispatcher), settings.tick);

@@ -2,7 +2,8 @@
 //!
 //! What it finds is decided by `control`; this file looks at the clock. If the clock jumped further between two looks
 //! than the reaper slept, the master itself stood still (it was stopped, or the machine was), and that time is
-//! forgiven to every node before anyone is judged.
+//! forgiven to every node before anyone is judged. While the store fails nobody is judged; after that, the scheduler
+//! has one look ahead of this thread, so that what could be placed all along isn't failed for having waited.
 
 use std::time::Duration;
 
@@ -23,9 +24,14 @@ pub fn run(state: &State, tick: Duration, stop: &Stop) {
     let fraction = settings.node_timeout / 10;
     let pause = tick.min(fraction).clamp(Duration::from_millis(5), LONGEST_PAUSE);
     let mut last = clock::mono();
+    let mut was_failing = false;
     while !stop.wait(pause) {
         last = forgive_stall(state, last, pause);
-        look(state);
+        let is_failing = state.journal().is_failing();
+        if !is_failing && !was_failing {
+            look(state);
+        }
+        was_failing = is_failing;
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{after, select};
 
 use crate::master::dispatch::Dispatcher;
+use crate::master::journal::Fate;
 use crate::master::state::State;
 use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
@@ -34,8 +35,11 @@ fn place_once(state: &State, dispatcher: &Arc<Dispatcher>) -> bool {
     }
     if !placed.value.is_empty() {
         let dispatcher = Arc::clone(dispatcher);
-        let push = move || placed.value.into_iter().for_each(|one| dispatcher.assign(one));
-        state.journal().when_durable(placed.at, push);
+        state.journal().when_settled(placed.at, move |fate| match fate {
+            Fate::Durable => placed.value.into_iter().for_each(|one| dispatcher.assign(one)),
+            // They wait for a place again.
+            Fate::Withdrawn => {}
+        });
     }
     more
 }

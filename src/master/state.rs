@@ -10,6 +10,7 @@
 mod cluster;
 mod submit;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +19,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::control::change::{self, Change, Misfit};
 use crate::control::nodes::Nodes;
 use crate::control::tasks::{Ambiguous, Filter, Found, Tasks};
+use crate::control::undo::Undo;
 use crate::control::{fit, schedule};
 use crate::master::ids::Ids;
-use crate::master::journal::Journal;
+use crate::master::journal::{Batch, Journal};
 use crate::master::locks::Locks;
 use crate::master::record;
 use crate::model::id::{ClusterId, Epoch, NodeId, Revision, TaskId};
@@ -29,8 +31,8 @@ use crate::model::task::{Placement, Step, Task, TaskStatus};
 use crate::model::time::Now;
 use crate::store::{Store, StoreError};
 
-pub use cluster::{BeatError, RegisterError, Registered, ReportError};
-pub use submit::{CreateError, ForgetError, StopOutcome};
+pub use cluster::{BeatError, ForgetNodeError, RegisterError, Registered, ReportError};
+pub use submit::{CreateError, ForgetError, StopError, StopOutcome};
 
 /// How many tasks one look of the scheduler places at most, so that nobody waits long for the locks.
 const PLACED_AT_ONCE: usize = 1_000;
@@ -46,6 +48,10 @@ pub struct AsOf<T> {
     /// What it rests on.
     pub at: Revision,
 }
+
+/// Why a change was not made: the store takes nothing just now. It may be asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreFull;
 
 /// What stays the same while a master runs.
 #[derive(Clone, Debug)]
@@ -104,15 +110,18 @@ impl State {
         let (mut nodes, mut tasks) = (Nodes::default(), Tasks::new(settings.pending_timeout));
         let (mut last, ids) = (Revision(0), Ids::default());
         store.replay(&mut |at, bytes| {
+            last = at;
+            if bytes.is_empty() {
+                // It stands for one that was withdrawn.
+                return Ok(());
+            }
             let refuse = |why: String| StoreError::Io { operation: "make sense of", why };
             let change = record::decode(bytes).map_err(|why| refuse(format!("record {at}: {why}")))?;
             if let Change::Created(creation) = &change {
                 ids.after(creation.at);
             }
             change::apply(&mut nodes, &mut tasks, &change, at, now)
-                .map_err(|misfit| refuse(format!("record {at}: {misfit}")))?;
-            last = at;
-            Ok(())
+                .map_err(|misfit| refuse(format!("record {at}: {misfit}")))
         })?;
         let journal = Arc::new(Journal::new(last));
         let locks = Locks::new(nodes, tasks);
@@ -170,9 +179,13 @@ impl State {
         fit::explain(&self.locks.read_nodes())
     }
 
-    /// Places what waits, a bounded number at once. True: there may be more to place right away.
+    /// Places what waits, a bounded number at once; nothing while the store fails. True: there may be more to place
+    /// right away.
     pub fn schedule(&self, now: Now) -> (AsOf<Vec<Placed>>, bool) {
         let (mut nodes, mut tasks) = self.locks.write_both();
+        if self.journal.is_failing() {
+            return (AsOf { value: Vec::new(), at: self.journal.last_position() }, false);
+        }
         let plan = schedule::plan(&nodes, &tasks, PLACED_AT_ONCE);
         let more = plan.stuck.is_none() && plan.placements.len() == PLACED_AT_ONCE;
         let mut placed = Vec::with_capacity(plan.placements.len());
@@ -194,10 +207,13 @@ impl State {
         (AsOf { value: placed, at: self.journal.last_position() }, more)
     }
 
-    /// Judges silent nodes: they are offline, and their tasks are lost.
+    /// Judges silent nodes: they are offline, and their tasks are lost. Judges nobody while the store fails.
     pub fn judge_silence(&self, now: Now) -> AsOf<Vec<Lost>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
         let mut lost = Vec::new();
+        if self.journal.is_failing() {
+            return AsOf { value: lost, at: self.journal.last_position() };
+        }
         for (node, silence) in nodes.silent(self.settings.node_timeout, now.mono) {
             let ids: Vec<TaskId> = tasks.live_on(&node).map(|entry| entry.task.id.clone()).collect();
             let status = Change::Status { node: node.clone(), status: NodeStatus::Offline };
@@ -214,9 +230,12 @@ impl State {
         AsOf { value: lost, at: self.journal.last_position() }
     }
 
-    /// Fails the tasks that waited for a node as long as they may.
+    /// Fails the tasks that waited for a node as long as they may; none while the store fails.
     pub fn expire_waiting(&self, now: Now) -> AsOf<Vec<TaskId>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
+        if self.journal.is_failing() {
+            return AsOf { value: Vec::new(), at: self.journal.last_position() };
+        }
         let overdue = tasks.overdue(now.mono);
         let why = if overdue.is_empty() { String::new() } else { fit::explain(&nodes) };
         for task in &overdue {
@@ -233,6 +252,9 @@ impl State {
             now.wall.unix_millis().saturating_sub(crate::api::wire::millis(self.settings.retain));
         let before = crate::model::time::WallTime::from_unix_millis(kept_since);
         let (mut nodes, mut tasks) = self.locks.write_both();
+        if self.journal.is_failing() {
+            return 0;
+        }
         let old = tasks.ended_before(before, FORGOTTEN_AT_ONCE);
         for task in &old {
             let _ = self.commit(&mut nodes, &mut tasks, Change::Forgotten { task: task.clone() }, now);
@@ -245,6 +267,30 @@ impl State {
         self.locks.write_nodes().forgive(stall);
     }
 
+    /// Takes back a batch that could not be written, and all that was changed since: nobody has seen any of it. Until
+    /// [`State::mended`] nothing is changed. Gives the positions that are void, the last of them never used.
+    pub(super) fn withdraw(&self, failed: Batch) -> RangeInclusive<u64> {
+        let (mut nodes, mut tasks) = self.locks.write_both();
+        let withdrawal = self.journal.withdraw(failed);
+        for undo in withdrawal.undos.into_iter().rev() {
+            undo.revert(&mut nodes, &mut tasks);
+        }
+        drop((nodes, tasks));
+        self.journal.tell(withdrawal.waiters);
+        withdrawal.positions
+    }
+
+    /// The store takes changes again.
+    pub(super) fn mended(&self) {
+        self.journal.mended();
+        self.wake_scheduler();
+    }
+
+    /// Whether changes can be stored. Means something only while both locks are held.
+    fn check_store(&self) -> Result<(), StoreFull> {
+        if self.journal.is_failing() { Err(StoreFull) } else { Ok(()) }
+    }
+
     /// Applies a change and queues its record. Both locks are held, so the journal's order is the state's.
     fn commit(
         &self,
@@ -253,9 +299,11 @@ impl State {
         change: Change,
         now: Now,
     ) -> Result<Revision, Misfit> {
+        debug_assert!(!self.journal.is_failing(), "a change while the store fails");
         let at = self.journal.next_position();
+        let undo = Undo::of(nodes, tasks, &change);
         change::apply(nodes, tasks, &change, at, now)?;
-        Ok(self.journal.append(record::encode(&change)))
+        Ok(self.journal.append(record::encode(&change), undo))
     }
 
     /// Tells the scheduler that there may be something to place.

@@ -28,7 +28,8 @@ const CACHE_BYTES: usize = 16 << 20;
 
 /// A redb file.
 pub struct EmbeddedStore {
-    database: Database,
+    /// None: it failed. redb takes nothing more then, not even to read, until the file is opened again.
+    database: Option<Database>,
     path: PathBuf,
 }
 
@@ -38,9 +39,8 @@ impl EmbeddedStore {
     /// # Errors
     /// It is in use, damaged, from a later version, or the disk refuses.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database =
-            Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|e| open_error(path, &e))?;
-        let store = Self { database, path: path.to_owned() };
+        let database = builder().create(path).map_err(|e| open_error(path, &e))?;
+        let mut store = Self { database: Some(database), path: path.to_owned() };
         match store.format()? {
             None => store.write_format()?,
             Some(FORMAT) => {}
@@ -49,8 +49,17 @@ impl EmbeddedStore {
         Ok(store)
     }
 
-    fn format(&self) -> Result<Option<u64>, StoreError> {
-        let read = self.database.begin_read().map_err(io("read"))?;
+    /// The database; after a failure the file is opened again. Never makes a new one: that would be empty.
+    fn database(&mut self) -> Result<&Database, StoreError> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => builder().open(&self.path).map_err(|e| open_error(&self.path, &e))?,
+        };
+        Ok(self.database.insert(database))
+    }
+
+    fn format(&mut self) -> Result<Option<u64>, StoreError> {
+        let read = self.database()?.begin_read().map_err(io("read"))?;
         match read.open_table(META) {
             Ok(meta) => Ok(meta.get(FORMAT_KEY).map_err(io("read"))?.map(|format| format.value())),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
@@ -58,10 +67,19 @@ impl EmbeddedStore {
         }
     }
 
-    fn write_format(&self) -> Result<(), StoreError> {
-        let write = self.database.begin_write().map_err(io("write"))?;
+    fn write_format(&mut self) -> Result<(), StoreError> {
+        let write = self.database()?.begin_write().map_err(io("write"))?;
         write.open_table(META).map_err(io("write"))?.insert(FORMAT_KEY, FORMAT).map_err(io("write"))?;
         write.open_table(JOURNAL).map_err(io("write"))?;
+        write.commit().map_err(io("write"))
+    }
+
+    /// Writes one row. It replaces what a failed attempt may have left under the same position.
+    fn write_row(&mut self, first: Revision, row: &[u8]) -> Result<(), StoreError> {
+        let mut write = self.database()?.begin_write().map_err(io("write"))?;
+        // Opens at once after a crash, whatever the size of the file.
+        write.set_quick_repair(true);
+        write.open_table(JOURNAL).map_err(io("write"))?.insert(first.0, row).map_err(io("write"))?;
         write.commit().map_err(io("write"))
     }
 
@@ -72,20 +90,15 @@ impl EmbeddedStore {
 
 impl Store for EmbeddedStore {
     fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
-        let mut write = self.database.begin_write().map_err(io("write"))?;
-        // Opens at once after a crash, whatever the size of the file.
-        write.set_quick_repair(true);
-        let row = pack(records);
-        write
-            .open_table(JOURNAL)
-            .map_err(io("write"))?
-            .insert(first.0, row.as_slice())
-            .map_err(io("write"))?;
-        write.commit().map_err(io("write"))
+        let written = self.write_row(first, &pack(records));
+        if written.is_err() {
+            self.database = None;
+        }
+        written
     }
 
     fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError> {
-        let read = self.database.begin_read().map_err(io("read"))?;
+        let read = self.database()?.begin_read().map_err(io("read"))?;
         let journal = read.open_table(JOURNAL).map_err(|e| self.damaged(e))?;
         let mut expected: Option<u64> = None;
         for row in journal.iter().map_err(|e| self.damaged(e))? {
@@ -105,6 +118,12 @@ impl Store for EmbeddedStore {
         }
         Ok(())
     }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
 }
 
 /// One row: each record with its length before it, as four bytes, least significant first.

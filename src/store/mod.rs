@@ -17,7 +17,8 @@ pub trait Store: Send {
     /// Makes records durable, all or none, at `first` and the positions after it. Blocks until they are on disk.
     ///
     /// # Errors
-    /// None of them is durable then.
+    /// The caller counts none of them as durable then, and its next call is for the same `first`, with at least as many
+    /// records: they replace whatever was left by the one that failed. A store that failed works again by itself.
     fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError>;
 
     /// Gives every record back, oldest first, and ends with the first error that `each` returns.

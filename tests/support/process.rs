@@ -98,8 +98,14 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A master without workers.
     pub(crate) fn start(options: MasterOptions) -> Self {
+        Self::start_where(options, |_| {})
+    }
+
+    /// The same, after `prepare` has made something of the place of the master's data folder.
+    pub(crate) fn start_where(options: MasterOptions, prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("master");
+        prepare(&data);
         let mut words = to_words(options.under);
         words.push(MASTER.to_owned());
         words.extend(to_words(&["--listen", "127.0.0.1:0", "--tick-ms", "50", "--store", options.store]));

@@ -38,12 +38,24 @@ impl Keys {
         self.records.get(key)
     }
 
+    /// All of them, oldest use first.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &KeyRecord)> {
+        self.by_age.iter().filter_map(|(_, key)| self.records.get(key).map(|record| (key.as_str(), record)))
+    }
+
     /// Remembers a use, and drops the keys that are older than a day by then.
     pub(in crate::control) fn remember(&mut self, used: &KeyUse, creation: &Creation, at: Revision) {
         self.expire(creation.at);
         let record = KeyRecord { body_hash: used.body_hash, creation: Arc::new(creation.clone()), at };
         self.records.insert(used.key.clone(), record);
         self.by_age.insert((creation.at, used.key.clone()));
+    }
+
+    /// Forgets a key whose use did not happen after all.
+    pub(in crate::control) fn withdraw(&mut self, key: &str) {
+        if let Some(record) = self.records.remove(key) {
+            self.by_age.remove(&(record.creation.at, key.to_owned()));
+        }
     }
 
     fn expire(&mut self, now: WallTime) {

@@ -1,7 +1,7 @@
 //! Nodes, as they speak for themselves: register, beat, report.
 
 use super::nodes::node_not_found;
-use super::{Answer, Api, json};
+use super::{Answer, Api, json, store_full};
 use crate::api::wire::agent::{
     HeartbeatRequest, RegisterReply, RegisterRequest, ReportsReply, ReportsRequest,
 };
@@ -29,6 +29,7 @@ impl Api {
             RegisterError::NodeIdInUse => {
                 Problem::conflict("node_id_in_use", format!("another worker beats as {node}"))
             }
+            RegisterError::StoreFull => store_full(),
         })?;
         log::info!("node registered node={node} address={address} incarnation={}", granted.value.incarnation);
         self.dispatcher.heard(&address);
@@ -54,7 +55,7 @@ impl Api {
             BeatError::Unknown => node_not_found(node.as_str()),
             BeatError::Superseded => superseded(node),
         })?;
-        if set.value.register {
+        if set.value.register && !self.state.journal().is_failing() {
             log::info!("node online again node={node}");
         }
         if let Some(shown) = self.state.node(node) {

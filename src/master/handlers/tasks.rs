@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::{Answer, Api, MAX_BODY, json};
+use super::{Answer, Api, MAX_BODY, json, store_full};
 use crate::api::routes;
 use crate::api::wire::log::LogsTicket;
 use crate::api::wire::spec::{Creation as Wanted, MAX_COUNT, TaskRequest};
@@ -15,8 +15,9 @@ use crate::api::wire::{self, Page};
 use crate::control::change::{Creation, KeyUse};
 use crate::control::tasks::{Ambiguous, Filter};
 use crate::http::{Problem, Request, Response};
+use crate::master::journal::Fate;
 use crate::master::logs::LogStream;
-use crate::master::state::{AsOf, CreateError, ForgetError};
+use crate::master::state::{AsOf, CreateError, ForgetError, StopError};
 use crate::model::id::{BatchId, NodeId, TaskId, TaskName};
 use crate::model::task::{Task, TaskStatus};
 use crate::rest::log::LogQuery;
@@ -91,14 +92,18 @@ impl Api {
         let asked: StopRequest =
             if request.body.is_empty() { StopRequest::default() } else { read(request)? };
         let grace = asked.grace().map_err(|mistake| problem_of(&mistake))?;
-        let stopped =
-            self.state.stop(reference, grace, clock::now()).map_err(|e| ambiguous(reference, &e))?;
+        let stopped = self.state.stop(reference, grace, clock::now()).map_err(|error| match error {
+            StopError::Ambiguous(error) => ambiguous(reference, &error),
+            StopError::StoreFull => store_full(),
+        })?;
         let stopped = stopped.ok_or_else(|| task_not_found(reference))?;
         log::info!("stop asked for task={}", stopped.value.task.id);
         if let Some(address) = stopped.value.address {
             let (dispatcher, task) = (Arc::clone(&self.dispatcher), Arc::clone(&stopped.value.task));
-            let push = move || dispatcher.stop_task(&address, task.id.clone(), task.grace());
-            self.state.journal().when_durable(stopped.at, push);
+            self.state.journal().when_settled(stopped.at, move |fate| match fate {
+                Fate::Durable => dispatcher.stop_task(&address, task.id.clone(), task.grace()),
+                Fate::Withdrawn => {}
+            });
         }
         let view = self.view(&stopped.value.task, None);
         Ok(Answer::Reply(AsOf { value: json(202, &view), at: stopped.at }))
@@ -112,6 +117,7 @@ impl Api {
                 let text = format!("{} is {}: stop it first", task.name, task.status().as_str());
                 Problem::conflict("task_lives", text)
             }
+            ForgetError::StoreFull => store_full(),
         })?;
         let forgotten = forgotten.ok_or_else(|| task_not_found(reference))?;
         log::info!("task removed task={}", forgotten.value.id);
@@ -233,6 +239,7 @@ fn refused(error: CreateError) -> Problem {
             let text = "what the first request with this Idempotency-Key made was removed since";
             Problem::new(410, "gone", "Gone", text)
         }
+        CreateError::StoreFull => store_full(),
     }
 }
 

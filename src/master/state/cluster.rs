@@ -14,7 +14,7 @@ use crate::model::node::{Availability, NodeStatus, Registration};
 use crate::model::task::{Ending, Refused, Step, Task, TaskState};
 use crate::model::time::Now;
 
-use super::{AsOf, State};
+use super::{AsOf, State, StoreFull};
 
 /// Why a node was not registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum RegisterError {
     ForeignCluster,
     /// Another worker beats under that name.
     NodeIdInUse,
+    /// It can't be stored now.
+    StoreFull,
 }
 
 /// A registration that was granted.
@@ -52,11 +54,32 @@ pub enum ReportError {
     Superseded,
 }
 
+/// Why a node was not forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForgetNodeError {
+    /// It is in use, in words.
+    InUse(String),
+    /// That can't be stored now.
+    StoreFull,
+}
+
+impl From<StoreFull> for RegisterError {
+    fn from(_: StoreFull) -> Self {
+        Self::StoreFull
+    }
+}
+
+impl From<StoreFull> for ForgetNodeError {
+    fn from(_: StoreFull) -> Self {
+        Self::StoreFull
+    }
+}
+
 impl State {
     /// Takes up a node, or what it says of itself now.
     ///
     /// # Errors
-    /// It belongs elsewhere, or its name is taken by another worker that beats.
+    /// It belongs elsewhere, its name is taken by another worker that beats, or it can't be stored.
     pub fn register(
         &self,
         registration: Registration,
@@ -81,6 +104,7 @@ impl State {
             Some(node) => sent.max(node.incarnation.next()),
             None => sent.max(Incarnation(1)),
         };
+        self.check_store()?;
         let change = Change::Registered { registration, incarnation };
         let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
         drop((nodes, tasks));
@@ -97,7 +121,8 @@ impl State {
         let entry = nodes.get(&beat.node_id).ok_or(BeatError::Unknown)?;
         check_incarnation(entry, beat.incarnation, BeatError::Superseded, BeatError::Unknown)?;
         let was_offline = entry.node().status == NodeStatus::Offline;
-        if was_offline {
+        // While the store fails it stays offline, and is told to register again; the first beat after that counts.
+        if was_offline && self.check_store().is_ok() {
             let change = Change::Status { node: beat.node_id.clone(), status: NodeStatus::Online };
             let _ = self.commit(&mut nodes, &mut tasks, change, now);
         }
@@ -197,6 +222,9 @@ impl State {
         if task.status().is_terminal() {
             return Verdict::Stale;
         }
+        if self.check_store().is_err() {
+            return Verdict::Retry;
+        }
         let mut verdict = Verdict::Known;
         let id = report.task_id.clone();
         for step in steps(report, now) {
@@ -227,37 +255,45 @@ impl State {
     }
 
     /// Opens or closes a node. None: no such node.
+    ///
+    /// # Errors
+    /// That can't be stored now.
     pub fn set_availability(
         &self,
         id: &NodeId,
         availability: Availability,
         now: Now,
-    ) -> Option<AsOf<NodeView>> {
+    ) -> Result<Option<AsOf<NodeView>>, StoreFull> {
         let (mut nodes, mut tasks) = self.locks.write_both();
+        if nodes.get(id).is_none() {
+            return Ok(None);
+        }
+        self.check_store()?;
         let change = Change::Availability { node: id.clone(), availability };
-        let at = self.commit(&mut nodes, &mut tasks, change, now).ok()?;
+        let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
         let shown = nodes.get(id).map(view);
         drop((nodes, tasks));
         self.wake_scheduler();
-        shown.map(|value| AsOf { value, at })
+        Ok(shown.map(|value| AsOf { value, at }))
     }
 
     /// Forgets an offline node without live tasks. None: no such node.
     ///
     /// # Errors
-    /// Why it can't be forgotten, in words.
-    pub fn forget_node(&self, id: &NodeId, now: Now) -> Option<Result<AsOf<()>, String>> {
+    /// It is in use, or that can't be stored now.
+    pub fn forget_node(&self, id: &NodeId, now: Now) -> Result<Option<AsOf<()>>, ForgetNodeError> {
         let (mut nodes, mut tasks) = self.locks.write_both();
-        let entry = nodes.get(id)?;
+        let Some(entry) = nodes.get(id) else { return Ok(None) };
         if entry.node().status == NodeStatus::Online {
-            return Some(Err(format!("{id} is online: stop its worker first")));
+            return Err(ForgetNodeError::InUse(format!("{id} is online: stop its worker first")));
         }
         let live = tasks.live_on(id).count();
         if live > 0 {
-            return Some(Err(format!("{id} still has {live} live tasks")));
+            return Err(ForgetNodeError::InUse(format!("{id} still has {live} live tasks")));
         }
-        let at = self.commit(&mut nodes, &mut tasks, Change::NodeForgotten { node: id.clone() }, now).ok()?;
-        Some(Ok(AsOf { value: (), at }))
+        self.check_store()?;
+        let at = self.commit(&mut nodes, &mut tasks, Change::NodeForgotten { node: id.clone() }, now);
+        Ok(at.ok().map(|at| AsOf { value: (), at }))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AsOf, State};
+use super::{AsOf, State, StoreFull};
 use crate::api::wire::spec::Creation as Wanted;
 use crate::control::change::{Change, Creation, KeyUse, NewTask};
 use crate::control::tasks::{Ambiguous, Found};
@@ -21,6 +21,17 @@ pub enum CreateError {
     KeyBusy,
     /// The key's first request was answered, and all that it made was removed since.
     Gone,
+    /// They can't be stored now.
+    StoreFull,
+}
+
+/// Why the end of a task was not asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopError {
+    /// Several are meant.
+    Ambiguous(Ambiguous),
+    /// That can't be stored now.
+    StoreFull,
 }
 
 /// Why a task was not forgotten.
@@ -30,6 +41,26 @@ pub enum ForgetError {
     Ambiguous(Ambiguous),
     /// It hasn't ended.
     Lives(Arc<Task>),
+    /// That can't be stored now.
+    StoreFull,
+}
+
+impl From<StoreFull> for CreateError {
+    fn from(_: StoreFull) -> Self {
+        Self::StoreFull
+    }
+}
+
+impl From<StoreFull> for StopError {
+    fn from(_: StoreFull) -> Self {
+        Self::StoreFull
+    }
+}
+
+impl From<StoreFull> for ForgetError {
+    fn from(_: StoreFull) -> Self {
+        Self::StoreFull
+    }
 }
 
 /// What asking for a task's end came to.
@@ -45,7 +76,7 @@ impl State {
     /// Creates tasks, all or none. `batch` says whether they were asked for as a batch.
     ///
     /// # Errors
-    /// Only an idempotency key stands in the way.
+    /// An idempotency key stands in the way, or they can't be stored.
     pub fn create(
         &self,
         wanted: Vec<Wanted>,
@@ -58,7 +89,7 @@ impl State {
             if key.as_ref().is_some_and(|used| used.body_hash != record.body_hash) {
                 return Err(CreateError::KeyReused);
             }
-            if !self.journal.is_durable(record.at) {
+            if !self.journal.is_settled(record.at) {
                 return Err(CreateError::KeyBusy);
             }
             if !record.creation.tasks.iter().any(|new| tasks.get(&new.id).is_some()) {
@@ -66,6 +97,7 @@ impl State {
             }
             return Ok(AsOf { value: Arc::clone(&record.creation), at: record.at });
         }
+        self.check_store()?;
         let creation = Creation {
             at: now.wall,
             batch: batch.then(|| self.ids.batch(now.wall)),
@@ -93,18 +125,19 @@ impl State {
     /// Asks for a task's end. Asking again, or after the end, changes nothing unless the grace is shorter.
     ///
     /// # Errors
-    /// Several tasks are meant.
+    /// Several tasks are meant, or it can't be stored.
     pub fn stop(
         &self,
         reference: &str,
         grace: Option<Duration>,
         now: Now,
-    ) -> Result<Option<AsOf<StopOutcome>>, Ambiguous> {
+    ) -> Result<Option<AsOf<StopOutcome>>, StopError> {
         let (mut nodes, mut tasks) = self.locks.write_both();
-        let id = match tasks.resolve(reference)? {
+        let id = match tasks.resolve(reference).map_err(StopError::Ambiguous)? {
             Found::Task(entry) => entry.task.id.clone(),
             Found::Nothing => return Ok(None),
         };
+        self.check_store()?;
         let grace = grace.or_else(|| tasks.get(&id).map(|task| task.spec.stop_grace)).unwrap_or_default();
         let step = Step::Stop(StopIntent { requested_at: now.wall, grace });
         // A refusal means that it is so already, or that the task has ended: no error either way.
@@ -119,7 +152,7 @@ impl State {
     /// Forgets a task that has ended.
     ///
     /// # Errors
-    /// Several are meant, or it lives.
+    /// Several are meant, it lives, or that can't be stored now.
     pub fn forget(&self, reference: &str, now: Now) -> Result<Option<AsOf<Arc<Task>>>, ForgetError> {
         let (mut nodes, mut tasks) = self.locks.write_both();
         let task = match tasks.resolve_one(reference).map_err(ForgetError::Ambiguous)? {
@@ -129,6 +162,7 @@ impl State {
         if !task.status().is_terminal() {
             return Err(ForgetError::Lives(task));
         }
+        self.check_store()?;
         let change = Change::Forgotten { task: task.id.clone() };
         let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
         Ok(Some(AsOf { value: task, at }))

@@ -1,0 +1,74 @@
+//! Taking changes back that could not be made durable.
+//!
+//! Main type: [`Undo`], made of what a [`Change`] is about to replace, before it is applied. Taken back newest first,
+//! undos leave tasks, nodes and keys exactly as the fold of the changes before them. What isn't journaled (when a node
+//! was heard, whether its Engine answers) is of today and stays, for nodes that still exist.
+
+use crate::control::change::Change;
+use crate::control::nodes::{NodeEntry, Nodes};
+use crate::control::tasks::{TaskEntry, Tasks};
+use crate::model::id::{NodeId, TaskId};
+
+/// What was there before a change.
+#[derive(Debug, Default)]
+pub struct Undo {
+    tasks: Vec<(TaskId, Option<TaskEntry>)>,
+    node: Option<(NodeId, Option<NodeEntry>)>,
+    /// An idempotency key that the change is the first to use.
+    key: Option<String>,
+}
+
+impl Undo {
+    /// For a change that is about to be applied.
+    pub fn of(nodes: &Nodes, tasks: &Tasks, change: &Change) -> Self {
+        let task = |id: &TaskId| (id.clone(), tasks.entry(id).cloned());
+        let node = |id: &NodeId| Some((id.clone(), nodes.get(id).cloned()));
+        match change {
+            Change::Created(creation) => Self {
+                tasks: creation.tasks.iter().map(|new| task(&new.id)).collect(),
+                key: creation.key.as_ref().map(|used| used.key.clone()),
+                node: None,
+            },
+            Change::Advanced { task: id, .. } | Change::Forgotten { task: id } => {
+                Self { tasks: vec![task(id)], ..Self::default() }
+            }
+            Change::Registered { registration, .. } => {
+                Self { node: node(&registration.node_id), ..Self::default() }
+            }
+            Change::Availability { node: id, .. }
+            | Change::Status { node: id, .. }
+            | Change::NodeForgotten { node: id } => Self { node: node(id), ..Self::default() },
+        }
+    }
+
+    /// Puts back what was there. Every later change has been taken back before.
+    pub fn revert(self, nodes: &mut Nodes, tasks: &mut Tasks) {
+        if let Some((id, before)) = self.node {
+            nodes.put_back(&id, before);
+        }
+        for (id, before) in self.tasks {
+            revert_task(nodes, tasks, &id, before);
+        }
+        if let Some(key) = self.key {
+            tasks.keys_mut().withdraw(&key);
+        }
+    }
+}
+
+/// Puts a task back, with the place that it held and its node's duty to keep its log.
+fn revert_task(nodes: &mut Nodes, tasks: &mut Tasks, id: &TaskId, before: Option<TaskEntry>) {
+    let withdrawn = tasks.remove(id);
+    if let Some(task) = &withdrawn
+        && let Some(node) = task.holds_place_on()
+    {
+        nodes.release(node, &task.spec);
+    }
+    let Some(before) = before else { return };
+    if let Some(node) = before.task.holds_place_on() {
+        nodes.reserve(node, &before.task.spec);
+    }
+    if let Some(on) = before.task.placement().filter(|_| withdrawn.is_none()) {
+        nodes.keep_log(&on.node, id);
+    }
+    tasks.put_back(before);
+}
