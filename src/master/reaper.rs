@@ -44,6 +44,9 @@ fn look(state: &State) {
     for lost in state.judge_silence(now).value {
         let (node, silence, tasks) = (lost.node, lost.silence.as_secs_f64(), lost.tasks.len());
         log::warn!("node offline node={node} silent_s={silence:.1} tasks_lost={tasks}");
+        for next in lost.rescheduled {
+            log::warn!("task rescheduled task={next} lost_on={node}: its old container may still run there");
+        }
     }
     for task in state.expire_waiting(now).value {
         log::info!("task waited too long task={task}");

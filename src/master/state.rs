@@ -8,6 +8,7 @@
 //! Order: nodes before tasks, see `locks`. Nothing is logged, sent or written with a lock held.
 
 mod cluster;
+mod silence;
 mod submit;
 
 use std::sync::Arc;
@@ -23,13 +24,14 @@ use crate::master::ids::Ids;
 use crate::master::journal::Journal;
 use crate::master::locks::Locks;
 use crate::master::record;
-use crate::model::id::{ClusterId, Epoch, NodeId, Revision, TaskId};
-use crate::model::node::{NodeAddress, NodeStatus};
+use crate::model::id::{ClusterId, Epoch, Revision, TaskId};
+use crate::model::node::NodeAddress;
 use crate::model::task::{Placement, Step, Task, TaskStatus};
 use crate::model::time::Now;
 use crate::store::{Store, StoreError};
 
 pub use cluster::{BeatError, RegisterError, Registered, ReportError};
+pub use silence::Lost;
 pub use submit::{CreateError, ForgetError, StopOutcome};
 
 /// How many tasks one look of the scheduler places at most, so that nobody waits long for the locks.
@@ -82,17 +84,6 @@ pub struct Placed {
     pub incarnation: crate::model::id::Incarnation,
     /// The journal position of the placement.
     pub revision: Revision,
-}
-
-/// A node that the reaper judged lost.
-#[derive(Clone, Debug)]
-pub struct Lost {
-    /// Which one.
-    pub node: NodeId,
-    /// For how long it was silent.
-    pub silence: Duration,
-    /// The tasks that were lost with it.
-    pub tasks: Vec<TaskId>,
 }
 
 impl State {
@@ -194,26 +185,6 @@ impl State {
         (AsOf { value: placed, at: self.journal.last_position() }, more)
     }
 
-    /// Judges silent nodes: they are offline, and their tasks are lost.
-    pub fn judge_silence(&self, now: Now) -> AsOf<Vec<Lost>> {
-        let (mut nodes, mut tasks) = self.locks.write_both();
-        let mut lost = Vec::new();
-        for (node, silence) in nodes.silent(self.settings.node_timeout, now.mono) {
-            let ids: Vec<TaskId> = tasks.live_on(&node).map(|entry| entry.task.id.clone()).collect();
-            let status = Change::Status { node: node.clone(), status: NodeStatus::Offline };
-            // Both changes are about what was just read under these locks.
-            let _ = self.commit(&mut nodes, &mut tasks, status, now);
-            for task in &ids {
-                let why = format!("{node} was silent for {:.1} s", silence.as_secs_f64());
-                let step = Step::Lose { at: now.wall, why };
-                let _ =
-                    self.commit(&mut nodes, &mut tasks, Change::Advanced { task: task.clone(), step }, now);
-            }
-            lost.push(Lost { node, silence, tasks: ids });
-        }
-        AsOf { value: lost, at: self.journal.last_position() }
-    }
-
     /// Fails the tasks that waited for a node as long as they may.
     pub fn expire_waiting(&self, now: Now) -> AsOf<Vec<TaskId>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
@@ -238,11 +209,6 @@ impl State {
             let _ = self.commit(&mut nodes, &mut tasks, Change::Forgotten { task: task.clone() }, now);
         }
         old.len()
-    }
-
-    /// Takes time during which this master stood still out of every node's silence.
-    pub fn forgive(&self, stall: Duration) {
-        self.locks.write_nodes().forgive(stall);
     }
 
     /// Applies a change and queues its record. Both locks are held, so the journal's order is the state's.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::id::Attempt;
-use crate::model::spec::{Labels, Network, Ports, PullPolicy, Variables};
+use crate::model::spec::{Labels, Network, OnNodeLost, Ports, PullPolicy, Variables};
 
 fn key(task: &str, attempt: u32) -> AttemptKey {
     AttemptKey { task: format!("{task:0<20}").parse().unwrap(), attempt: Attempt(attempt) }
@@ -22,6 +22,7 @@ fn order(key: &AttemptKey) -> Order {
         user: None,
         workdir: None,
         pending_timeout: None,
+        on_node_lost: OnNodeLost::Fail,
         stop_grace: DEFAULT_STOP_GRACE,
     };
     Order { key: key.clone(), name: "t".parse().unwrap(), index: None, spec: Arc::new(spec) }
