@@ -6,6 +6,7 @@
 
 pub mod change;
 pub mod fit;
+pub mod lease;
 pub mod nodes;
 pub mod reconcile;
 pub mod schedule;

@@ -127,6 +127,8 @@ pub struct Held {
     pub container: Option<ContainerId>,
     /// What it is busy with.
     pub detail: Option<String>,
+    /// It runs under the node's lease, with this between TERM and KILL.
+    leased: Option<Duration>,
     /// What brought it: a set of an earlier mark knows nothing of it.
     brought_at: Mark,
     /// A container that was found made and not started: nothing happens to it before a set names it.
@@ -181,12 +183,29 @@ impl Ledger {
             stage: if was_started { Stage::Running } else { Stage::Scheduled },
             container: Some(container),
             detail: None,
+            leased: None,
             brought_at: Mark::default(),
             is_parked: !was_started,
             acknowledged: None,
             is_released: false,
         };
         self.held.entry(key).or_insert(held);
+    }
+
+    /// An attempt that was found runs under the node's lease. Its own grace is not known.
+    pub fn observe_lease(&mut self, key: &AttemptKey) {
+        self.update(key, |held| held.leased = held.leased.or(Some(DEFAULT_STOP_GRACE)));
+    }
+
+    /// Whether an attempt runs under the node's lease.
+    pub fn is_leased(&self, key: &AttemptKey) -> bool {
+        self.held.get(key).is_some_and(|held| held.leased.is_some())
+    }
+
+    /// The attempts that run under the node's lease and haven't ended, with their own graces.
+    pub fn leased(&self) -> impl Iterator<Item = (&AttemptKey, Duration)> {
+        let live = self.held.iter().filter(|(_, held)| held.stage != Stage::Ended && !held.is_released);
+        live.filter_map(|(key, held)| Some((key, held.leased?)))
     }
 
     /// Takes a push. None: it is known already.
@@ -278,6 +297,7 @@ impl Ledger {
             stage: Stage::Scheduled,
             container: None,
             detail: None,
+            leased: order.spec.on_node_lost.is_leased().then_some(order.spec.stop_grace),
             brought_at: at,
             is_parked: false,
             acknowledged: None,
@@ -294,6 +314,7 @@ impl Ledger {
             stage: Stage::Ended,
             container: None,
             detail: None,
+            leased: None,
             brought_at: at,
             is_parked: false,
             acknowledged: None,

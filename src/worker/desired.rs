@@ -23,7 +23,7 @@ use crate::model::spec::DEFAULT_STOP_GRACE;
 use crate::model::task::{Ending, Reason};
 use crate::runtime::clock;
 use crate::worker::crew::{Job, Walk, What};
-use crate::worker::leash::Leash;
+use crate::worker::leash::{Cause, Leash};
 use crate::worker::reporter::{Event, Step};
 use crate::worker::translate;
 
@@ -39,13 +39,14 @@ pub(super) enum NotTaken {
 }
 
 /// What is wanted, and what there is.
+#[derive(Debug)]
 pub(super) struct Desired {
     inner: Mutex<Inner>,
     jobs: Sender<Job>,
     events: Sender<Event>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Inner {
     ledger: Ledger,
     leashes: HashMap<AttemptKey, Arc<Leash>>,
@@ -69,6 +70,9 @@ impl Desired {
                 let key = AttemptKey { task: container.key.task, attempt: container.key.attempt };
                 let was_started = container.phase != Phase::Created;
                 inner.ledger.adopt(key.clone(), container.id.clone(), was_started);
+                if container.is_leased {
+                    inner.ledger.observe_lease(&key);
+                }
                 let leash = inner.leash(&key);
                 if was_started {
                     jobs.push(Job::Walk(Walk { key, what: What::Found(container.id), leash }));
@@ -190,14 +194,7 @@ impl Desired {
                     self.give(Job::Walk(Walk { key, what: What::Made(container), leash }));
                 }
             }
-            Action::Stop { key, grace } => {
-                let leash = self.inner.lock().leashes.get(&key).cloned();
-                if let Some(leash) = leash
-                    && let Some(halt) = leash.order(grace, clock::now())
-                {
-                    self.give(Job::Halt { key, halt, leash });
-                }
-            }
+            Action::Stop { key, grace } => self.end(key, Cause::Asked, grace),
             Action::ReportNeverRan(key) => {
                 self.report_end(key, Reason::Stopped, "it was to stop before it ran".to_owned());
             }
@@ -205,6 +202,31 @@ impl Desired {
                 self.report_end(key, Reason::Engine, "container vanished".to_owned());
             }
         }
+    }
+
+    /// Has an attempt end, within a grace.
+    fn end(&self, key: AttemptKey, cause: Cause, grace: Duration) {
+        let leash = self.inner.lock().leashes.get(&key).cloned();
+        if let Some(leash) = leash
+            && let Some(halt) = leash.order(cause, grace, clock::now())
+        {
+            self.give(Job::Halt { key, halt, leash });
+        }
+    }
+
+    /// Ends all that runs under the node's lease, which ran out. `grace_left` makes of an attempt's own grace what it
+    /// still gets. Returns how many there were.
+    pub(super) fn end_leased(&self, grace_left: impl Fn(Duration) -> Duration) -> usize {
+        let leased: Vec<(AttemptKey, Duration)> =
+            self.inner.lock().ledger.leased().map(|(key, own)| (key.clone(), own)).collect();
+        let count = leased.len();
+        leased.into_iter().for_each(|(key, own)| self.end(key, Cause::Lease, grace_left(own)));
+        count
+    }
+
+    /// Whether an attempt runs under the node's lease.
+    pub(super) fn is_leased(&self, key: &AttemptKey) -> bool {
+        self.inner.lock().ledger.is_leased(key)
     }
 
     /// An attempt's container runs: an order that came before is carried out now.

@@ -3,7 +3,7 @@
 //! Each file is one thread or one job. [`heartbeat`] asks the master what this node is to run; [`desired`] holds that
 //! against what there is, by the rules of [`crate::control::reconcile`]; [`crew`] starts one [`monitor`] thread per
 //! attempt, which walks its container through its life; [`reporter`] tells the master until it has answered; [`logs`]
-//! keeps and shows what containers wrote; [`handlers`] answers requests.
+//! keeps and shows what containers wrote; [`lease`] ends what a cut-off node must not run; [`handlers`] answers requests.
 //!
 //! Nothing here decides where a task runs: the heartbeat's reply says what this node is to run, and that is all
 //! that it runs.
@@ -13,6 +13,7 @@ mod desired;
 mod handlers;
 mod heartbeat;
 mod identity;
+mod lease;
 mod leash;
 mod link;
 pub mod logs;
@@ -51,6 +52,7 @@ use crate::worker::desired::Desired;
 use crate::worker::handlers::Api;
 use crate::worker::heartbeat::{Heartbeat, Offer};
 use crate::worker::identity::Identity;
+use crate::worker::lease::LeaseKeeper;
 use crate::worker::link::MasterLink;
 use crate::worker::logs::{LogLimits, LogStore, LogStoreError, Logs, Source};
 use crate::worker::monitor::Ground;
@@ -216,11 +218,13 @@ impl Parts {
         let logs = LogStore::open(&identity.folder().file(LOGS_FOLDER), limits).map_err(StartError::Logs)?;
         let ((give_jobs, jobs), (tell, events)) = (crew::channel(), reporter::channel());
         let (register, (nudge, nudged)) = (bounded(1), bounded(1));
+        let desired = Arc::new(Desired::new(give_jobs, tell));
         let ground = Ground {
             slots: Slots::new(settings.engine_concurrency),
             pulls: Pulls::start(Arc::clone(&engine)).map_err(StartError::Thread)?,
             logs: Arc::new(logs),
-            desired: Arc::new(Desired::new(give_jobs, tell)),
+            lease: Arc::new(LeaseKeeper::open(identity.folder(), Arc::clone(&desired))),
+            desired,
             owner: OnceLock::new(),
             log_max_bytes: settings.log_max_bytes,
             nudge: nudge.clone(),
@@ -278,7 +282,7 @@ impl Parts {
             register: tell_register,
             give_up: give_up.clone(),
         };
-        let watch = Arc::clone(&self.watch);
+        let (watch, lease) = (Arc::clone(&self.watch), Arc::clone(&self.ground.lease));
         let crew = Crew::new(Arc::clone(&self.ground), channels.jobs, self.places);
         let heartbeat = Heartbeat {
             offer,
@@ -293,6 +297,7 @@ impl Parts {
         };
         supervisor.vital("crew", move |stop| crew.run(&stop))?;
         supervisor.vital("reporter", move |stop| reporter.run(&stop))?;
+        supervisor.vital("lease", move |stop| lease.run(&stop))?;
         supervisor.vital("engine-watch", move |stop| watch.run(&stop))?;
         supervisor.vital("heartbeat", move |stop| heartbeat.run(&stop))
     }

@@ -26,6 +26,7 @@ use crate::runtime::clock;
 use crate::runtime::supervise::{Stop, panic_message};
 use crate::worker::crew::{Walk, What};
 use crate::worker::desired::Desired;
+use crate::worker::lease::LeaseKeeper;
 use crate::worker::leash::Leash;
 use crate::worker::logs::LogStore;
 use crate::worker::pulls::Pulls;
@@ -45,6 +46,7 @@ pub(super) struct Ground {
     pub(super) pulls: Arc<Pulls>,
     pub(super) logs: Arc<LogStore>,
     pub(super) desired: Arc<Desired>,
+    pub(super) lease: Arc<LeaseKeeper>,
     /// Set by the registration, before anything is launched.
     pub(super) owner: OnceLock<Owner>,
     pub(super) log_max_bytes: u64,

@@ -168,6 +168,24 @@ fn a_stranger_that_runs_is_stopped_only_by_a_whole_set() {
 }
 
 #[test]
+fn what_runs_under_the_lease_is_known_until_it_ends() {
+    let (mut ledger, a, b, c) = (Ledger::default(), key("a", 1), key("b", 1), key("c", 1));
+    let mut leased = order(&a);
+    Arc::make_mut(&mut leased.spec).on_node_lost = OnNodeLost::Reschedule;
+    Arc::make_mut(&mut leased.spec).stop_grace = Duration::from_secs(3);
+    ledger.push(mark(1, 5), leased).unwrap();
+    ledger.push(mark(1, 6), order(&b)).unwrap();
+    ledger.adopt(c.clone(), "c1".parse().unwrap(), true);
+    ledger.observe_lease(&c);
+    let under =
+        |ledger: &Ledger| ledger.leased().map(|(key, grace)| (key.clone(), grace)).collect::<Vec<_>>();
+    assert_eq!(under(&ledger), [(a.clone(), Duration::from_secs(3)), (c.clone(), DEFAULT_STOP_GRACE)]);
+    assert!(ledger.is_leased(&a) && !ledger.is_leased(&b) && ledger.is_leased(&c));
+    ledger.observe_end(&a);
+    assert_eq!(under(&ledger), [(c, DEFAULT_STOP_GRACE)]);
+}
+
+#[test]
 fn a_second_attempt_is_another_attempt() {
     let (mut ledger, first, second) = (Ledger::default(), key("a", 1), key("a", 2));
     ledger.push(mark(1, 5), order(&first)).unwrap();

@@ -6,6 +6,7 @@ use crate::api::wire::agent::{
     HeartbeatRequest, RegisterReply, RegisterRequest, ReportsReply, ReportsRequest,
 };
 use crate::api::wire::millis;
+use crate::control::lease;
 use crate::http::{Problem, Request};
 use crate::master::state::{AsOf, BeatError, RegisterError, ReportError};
 use crate::model::id::NodeId;
@@ -38,7 +39,7 @@ impl Api {
             epoch: settings.epoch,
             incarnation: granted.value.incarnation,
             node_timeout_ms: millis(settings.node_timeout),
-            lease_ms: millis(settings.node_timeout * 2 / 3),
+            lease_ms: millis(lease::of_timeout(settings.node_timeout)),
         };
         let status = if granted.value.is_new { 201 } else { 200 };
         Ok(Answer::Reply(AsOf { value: json(status, &reply), at: granted.at }))
