@@ -16,7 +16,7 @@ use podling::api::wire::agent::{
 use podling::api::wire::spec::Creation;
 use podling::master::state::{Lost, State, StateSettings};
 use podling::model::id::{Attempt, AttemptKey, Epoch, Incarnation, NodeId, Revision, TaskId};
-use podling::model::node::{NodeAddress, Registration};
+use podling::model::node::{NodeAddress, NodeStatus, Registration};
 use podling::model::resources::{CpuMillis, MemoryBytes};
 use podling::model::spec::OnNodeLost;
 use podling::model::task::{Reason, Task, TaskStatus};
@@ -111,6 +111,10 @@ impl Master {
         self.task(task).status()
     }
 
+    fn node_status(&self, node: &str) -> NodeStatus {
+        self.state.node(&name(node)).unwrap().value.status
+    }
+
     /// The end of attempt 1, as its node tells it.
     fn tell_end(&self, node: &str, task: &TaskId, reason: Option<Reason>, code: i32) -> Verdict {
         let report = Report {
@@ -179,4 +183,48 @@ fn a_lease_that_ran_out_makes_a_new_attempt_elsewhere_where_another_node_fits() 
     let task = alone.a_task_each(1, OnNodeLost::Reschedule).remove(0);
     alone.tell_end("worker-1", &task, Some(Reason::LeaseExpired), 0);
     assert_eq!(alone.state.schedule(at(104)).0.value[0].task.id, task, "better there than nowhere");
+}
+
+#[test]
+fn when_all_of_three_nodes_fall_silent_no_task_is_judged_before_a_beat() {
+    let names = ["worker-1", "worker-2", "worker-3"];
+    let master = Master::with(&names);
+    let tasks = master.a_task_each(3, OnNodeLost::Reschedule);
+    let lost = master.judge(131);
+    assert!(lost.len() == 3 && lost.iter().all(|lost| lost.is_held && lost.tasks.is_empty()), "{lost:?}");
+    assert!(names.iter().all(|node| master.node_status(node) == NodeStatus::Offline));
+    assert!(master.judge(200).is_empty(), "told once");
+    assert!(tasks.iter().all(|task| master.status(task) == TaskStatus::Scheduled));
+    let wish = Creation { name: "next".parse().unwrap(), spec: spec(), count: None };
+    master.state.create(vec![wish], false, None, at(201)).unwrap();
+    assert!(master.state.schedule(at(201)).0.value.is_empty(), "nothing new goes there");
+
+    let set = master.beat("worker-2", &[(&tasks[1], 1)], at(210));
+    assert_eq!((set.register, set.tasks.len()), (true, 1), "it still has its task");
+    master.beat("worker-2", &[(&tasks[1], 1)], at(235));
+    assert!(master.judge(240).is_empty(), "every node has one full timeout again");
+    let lost = master.judge(241);
+    assert_eq!(lost.iter().map(|lost| lost.tasks.as_slice()).collect::<Vec<_>>(), [&tasks[..1], &tasks[2..]]);
+    assert_eq!(master.status(&tasks[1]), TaskStatus::Scheduled);
+}
+
+#[test]
+fn a_cluster_that_stays_silent_is_judged_after_ten_timeouts() {
+    let master = Master::with(&["worker-1", "worker-2", "worker-3"]);
+    let tasks = master.a_task_each(3, OnNodeLost::Fail);
+    assert_eq!(master.judge(131).len(), 3);
+    assert!(master.judge(431).is_empty());
+    assert_eq!(master.judge(432).iter().map(|lost| lost.tasks.len()).sum::<usize>(), 3);
+    assert!(tasks.iter().all(|task| master.status(task) == TaskStatus::Failed));
+}
+
+#[test]
+fn one_of_three_nodes_is_lost_while_the_others_are_heard() {
+    let master = Master::with(&["worker-1", "worker-2", "worker-3"]);
+    let tasks = master.a_task_each(3, OnNodeLost::Fail);
+    master.beat("worker-1", &[(&tasks[0], 1)], at(125));
+    master.beat("worker-3", &[(&tasks[2], 1)], at(125));
+    let lost = master.judge(131);
+    assert_eq!((lost.len(), lost[0].node.as_str()), (1, "worker-2"));
+    assert_eq!(master.status(&tasks[1]), TaskStatus::Failed);
 }

@@ -1,10 +1,13 @@
 //! What silence does: nodes that fell silent are offline, and their tasks are lost.
+//!
+//! An offline node that still holds tasks is one that nobody has judged yet: the brake is on, or was when the master
+//! stopped. It is judged later like any other.
 
 use std::time::Duration;
 
 use super::{AsOf, State};
 use crate::control::change::Change;
-use crate::control::nodes::Nodes;
+use crate::control::nodes::{Nodes, Silent};
 use crate::control::tasks::Tasks;
 use crate::model::id::{AttemptKey, NodeId, TaskId};
 use crate::model::node::NodeStatus;
@@ -18,6 +21,8 @@ pub struct Lost {
     pub node: NodeId,
     /// For how long it was silent.
     pub silence: Duration,
+    /// Whether its tasks are left as they are for now, because all nodes fell silent together.
+    pub is_held: bool,
     /// The tasks that were lost with it.
     pub tasks: Vec<TaskId>,
     /// Those of them that wait for another node now, with their new attempts.
@@ -25,14 +30,12 @@ pub struct Lost {
 }
 
 impl State {
-    /// Judges silent nodes: they are offline, and their tasks are lost.
+    /// Judges silent nodes: they are offline, and their tasks are lost, unless the brake is on.
     pub fn judge_silence(&self, now: Now) -> AsOf<Vec<Lost>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
-        let silent = nodes.silent(self.settings.node_timeout, now.mono);
-        let lost: Vec<Lost> = silent
-            .into_iter()
-            .map(|(node, silence)| self.lose(&mut nodes, &mut tasks, node, silence, now))
-            .collect();
+        let silent = nodes.judge(self.settings.node_timeout, now.mono);
+        let news = silent.into_iter().filter(|silent| silent.was_online || !silent.is_held);
+        let lost: Vec<Lost> = news.map(|silent| self.lose(&mut nodes, &mut tasks, silent, now)).collect();
         drop((nodes, tasks));
         if lost.iter().any(|lost| !lost.rescheduled.is_empty()) {
             self.wake_scheduler();
@@ -40,25 +43,31 @@ impl State {
         AsOf { value: lost, at: self.journal.last_position() }
     }
 
-    /// Both kinds of change are about what is read under these locks, so each of them fits.
-    fn lose(&self, nodes: &mut Nodes, tasks: &mut Tasks, node: NodeId, silence: Duration, now: Now) -> Lost {
-        let ids: Vec<TaskId> = tasks.live_on(&node).map(|entry| entry.task.id.clone()).collect();
-        let status = Change::Status { node: node.clone(), status: NodeStatus::Offline };
-        let _ = self.commit(nodes, tasks, status, now);
-        let mut rescheduled = Vec::new();
-        for id in &ids {
-            let why = format!("{node} was silent for {:.1} s", silence.as_secs_f64());
+    /// Each change here is about what is read under these locks, so each of them fits.
+    fn lose(&self, nodes: &mut Nodes, tasks: &mut Tasks, silent: Silent, now: Now) -> Lost {
+        let Silent { node, silence, was_online, is_held } = silent;
+        if was_online {
+            let status = Change::Status { node: node.clone(), status: NodeStatus::Offline };
+            let _ = self.commit(nodes, tasks, status, now);
+        }
+        let mut lost = Lost { node, silence, is_held, tasks: Vec::new(), rescheduled: Vec::new() };
+        if is_held {
+            return lost;
+        }
+        lost.tasks = tasks.live_on(&lost.node).map(|entry| entry.task.id.clone()).collect();
+        for id in &lost.tasks {
+            let why = format!("{} was silent for {:.1} s", lost.node, silence.as_secs_f64());
             let step = Step::Lose { at: now.wall, why };
             let _ = self.commit(nodes, tasks, Change::Advanced { task: id.clone(), step }, now);
             if let Some(task) = tasks.get(id).filter(|task| task.status() == TaskStatus::Pending) {
-                rescheduled.push(AttemptKey { task: id.clone(), attempt: task.attempt });
+                lost.rescheduled.push(AttemptKey { task: id.clone(), attempt: task.attempt });
             }
         }
-        Lost { node, silence, tasks: ids, rescheduled }
+        lost
     }
 
     /// Takes time during which this master stood still out of every node's silence.
-    pub fn forgive(&self, stall: Duration) {
-        self.locks.write_nodes().forgive(stall);
+    pub fn forgive(&self, stall: Duration, now: Now) {
+        self.locks.write_nodes().forgive(stall, now.mono);
     }
 }
