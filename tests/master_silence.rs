@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use cluster::{at, spec};
 use podling::api::wire::agent::{
-    AttemptStatus, HeartbeatReply, HeartbeatRequest, HeldAttempt, Report, ReportStep, ReportsRequest, Verdict,
+    AttemptStatus, Desired, HeartbeatReply, HeartbeatRequest, HeldAttempt, Report, ReportStep,
+    ReportsRequest, Verdict,
 };
 use podling::api::wire::spec::Creation;
 use podling::master::state::{Lost, State, StateSettings};
@@ -227,4 +228,39 @@ fn one_of_three_nodes_is_lost_while_the_others_are_heard() {
     let lost = master.judge(131);
     assert_eq!((lost.len(), lost[0].node.as_str()), (1, "worker-2"));
     assert_eq!(master.status(&tasks[1]), TaskStatus::Failed);
+}
+
+#[test]
+fn a_master_in_quarantine_stops_nothing_that_it_does_not_know_and_says_so() {
+    let mut master = Master::with(&["worker-1"]);
+    master.state = master.state.in_quarantine();
+    let known = master.a_task_each(1, OnNodeLost::Fail).remove(0);
+    let unknown: TaskId = "01AAAAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
+    let held = [(&known, 1), (&unknown, 3)];
+    let set = master.beat("worker-1", &held, at(101));
+    assert_eq!((set.complete, set.tasks.len()), (false, 1));
+    let node = name("worker-1");
+    let detail = || master.state.node(&node).unwrap().value.detail;
+    assert!(
+        detail().unwrap().starts_with("it runs 1 attempts that this master does not know"),
+        "{:?}",
+        detail()
+    );
+    let key = AttemptKey { task: unknown.clone(), attempt: Attempt(3) };
+    assert_eq!(master.state.news_of_unknown(&node), Some(vec![key]));
+    master.beat("worker-1", &held, at(102));
+    assert_eq!(master.state.news_of_unknown(&node), None, "told once");
+
+    master.state.stop(known.as_str(), None, at(103)).unwrap().unwrap();
+    let set = master.beat("worker-1", &held, at(104));
+    assert_eq!((set.complete, set.tasks[0].desired), (false, Desired::Stop), "a user's wish still counts");
+    assert_eq!(master.tell_end("worker-1", &known, Some(Reason::Stopped), 143), Verdict::Accepted);
+    assert_eq!(master.status(&known), TaskStatus::Stopped);
+
+    assert_eq!(master.judge(135).len(), 1);
+    master.beat("worker-1", &[(&unknown, 3)], at(140));
+    let next = master.a_task_each(1, OnNodeLost::Fail).remove(0);
+    assert_eq!(master.status(&next), TaskStatus::Scheduled, "strangers that stay keep no node from work");
+    master.beat("worker-1", &[], at(141));
+    assert_eq!((detail(), master.state.news_of_unknown(&node)), (None, Some(Vec::new())));
 }

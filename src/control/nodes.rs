@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::control::brake::Brake;
 use crate::control::fit;
-use crate::model::id::{NodeId, Revision, TaskId};
+use crate::model::id::{AttemptKey, NodeId, Revision, TaskId};
 use crate::model::node::{Availability, Node, NodeStatus};
 use crate::model::resources::{CpuMillis, MemoryBytes};
 use crate::model::spec::TaskSpec;
@@ -42,6 +42,8 @@ pub struct NodeEntry {
     heard_at: WallTime,
     ready: bool,
     settling: bool,
+    /// What it runs unknown to a master in quarantine, and whether nobody was told yet.
+    unknown: (Vec<AttemptKey>, bool),
     /// Removed tasks whose logs it may still hold, with the position of the removal.
     forget: BTreeMap<TaskId, Revision>,
 }
@@ -85,6 +87,11 @@ impl NodeEntry {
     /// Whether it was offline and hasn't shown yet that it runs nothing that it must not.
     pub const fn is_settling(&self) -> bool {
         self.settling
+    }
+
+    /// What it runs unknown to a master in quarantine.
+    pub fn unknown(&self) -> &[AttemptKey] {
+        &self.unknown.0
     }
 
     /// Whether its silence means anything: it is online, or holds tasks that nobody has judged yet.
@@ -193,6 +200,7 @@ impl Nodes {
             heard_at: now.wall,
             ready: true,
             settling: false,
+            unknown: (Vec::new(), false),
             forget: BTreeMap::new(),
         };
         self.index(&entry);
@@ -250,6 +258,19 @@ impl Nodes {
             entry.memory_used.0 =
                 entry.memory_used.0.saturating_sub(spec.memory.map_or(0, |memory| memory.0));
         });
+    }
+
+    /// Remembers what a node runs unknown to a master in quarantine.
+    pub fn note_unknown(&mut self, id: &NodeId, unknown: Vec<AttemptKey>) {
+        if let Some(entry) = self.by_id.get_mut(id).filter(|entry| entry.unknown.0 != unknown) {
+            entry.unknown = (unknown, true);
+        }
+    }
+
+    /// What a node runs unknown to a master in quarantine, once for each change.
+    pub fn news_of_unknown(&mut self, id: &NodeId) -> Option<Vec<AttemptKey>> {
+        let entry = self.by_id.get_mut(id)?;
+        std::mem::take(&mut entry.unknown.1).then(|| entry.unknown.0.clone())
     }
 
     /// Remembers that a node may drop a removed task's log.

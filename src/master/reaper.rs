@@ -34,8 +34,9 @@ pub fn run(state: &State, tick: Duration, stop: &Stop) {
                 log::warn!("this master stood still seconds={:.1}: no node is blamed", stall.as_secs_f64());
                 state.forgive(stall, now);
             }
-            None => look(state, now),
+            None => state.judge_silence(now).value.into_iter().for_each(tell),
         }
+        tidy(state, now);
         last = now.mono;
     }
 }
@@ -46,8 +47,7 @@ fn stall(last: Mono, now: Mono, pause: Duration, most: Duration) -> Option<Durat
     (late > most).then_some(late)
 }
 
-fn look(state: &State, now: Now) {
-    state.judge_silence(now).value.into_iter().for_each(tell);
+fn tidy(state: &State, now: Now) {
     for task in state.expire_waiting(now).value {
         log::info!("task waited too long task={task}");
     }

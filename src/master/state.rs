@@ -8,6 +8,7 @@
 //! Order: nodes before tasks, see `locks`. Nothing is logged, sent or written with a lock held.
 
 mod cluster;
+mod quarantine;
 mod silence;
 mod submit;
 
@@ -69,6 +70,7 @@ pub struct State {
     locks: Locks,
     journal: Arc<Journal>,
     settings: StateSettings,
+    is_quarantined: bool,
     ids: Ids,
     wake: (Sender<()>, Receiver<()>),
 }
@@ -107,7 +109,7 @@ impl State {
         })?;
         let journal = Arc::new(Journal::new(last));
         let locks = Locks::new(nodes, tasks);
-        Ok(Self { locks, journal, settings, ids, wake: bounded(1) })
+        Ok(Self { locks, journal, settings, is_quarantined: false, ids, wake: bounded(1) })
     }
 
     /// The journal that makes its changes durable.

@@ -120,6 +120,20 @@ impl DataDir {
         let path = self.file(name);
         write(&path, bytes).map_err(|source| DataDirError::Io { operation: "write", path, source })
     }
+
+    /// Removes a file, durably. One that isn't there is no error. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn remove(&self, name: &str) -> Result<(), DataDirError> {
+        let path = self.file(name);
+        let removed = match fs::remove_file(&path) {
+            Ok(()) => File::open(&self.path).and_then(|folder| folder.sync_all()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        removed.map_err(|source| DataDirError::Io { operation: "remove", path, source })
+    }
 }
 
 /// Writes a file (0600), whole or not at all, and durably. Blocks on the disk. One writer at a time for each file.
@@ -182,5 +196,8 @@ mod tests {
         replace(&folder.file("x"), b"3").unwrap();
         assert_eq!(folder.read("x").unwrap(), Some(b"3".to_vec()));
         assert!(!folder.file("x.new").exists());
+        folder.remove("x").unwrap();
+        folder.remove("x").unwrap();
+        assert_eq!(folder.read("x").unwrap(), None);
     }
 }
