@@ -192,6 +192,11 @@ impl Ledger {
         self.held.entry(key).or_insert(held);
     }
 
+    /// Takes up an end that the master may not have heard of. What it was is never launched again.
+    pub fn adopt_end(&mut self, key: &AttemptKey) {
+        self.end_unseen(Mark::default(), key);
+    }
+
     /// An attempt that was found runs under the node's lease. Its own grace is not known.
     pub fn observe_lease(&mut self, key: &AttemptKey) {
         self.update(key, |held| held.leased = held.leased.or(Some(DEFAULT_STOP_GRACE)));

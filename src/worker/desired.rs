@@ -61,13 +61,22 @@ impl Desired {
         Self { inner: Mutex::default(), jobs, events }
     }
 
-    /// Takes up the containers that an earlier process of this node left, and opens for the master's wishes.
-    pub(super) fn adopt(&self, found: Vec<Listed>) {
+    /// Takes up the containers and the ends that an earlier process of this node left, and opens for the master's wishes.
+    /// What has ended stays so, whatever container there is of it: whoever reports the end removes that too.
+    pub(super) fn adopt(&self, found: Vec<Listed>, ends: Vec<(AttemptKey, Step)>) {
         let mut jobs = Vec::new();
         {
             let mut inner = self.inner.lock();
+            for (key, step) in ends {
+                inner.ledger.adopt_end(&key);
+                let leash = inner.leash(&key);
+                jobs.push(Job::Walk(Walk { key, what: What::Over(Box::new(step)), leash }));
+            }
             for container in found {
                 let key = AttemptKey { task: container.key.task, attempt: container.key.attempt };
+                if inner.ledger.get(&key).is_some() {
+                    continue;
+                }
                 let was_started = container.phase != Phase::Created;
                 inner.ledger.adopt(key.clone(), container.id.clone(), was_started);
                 if container.is_leased {

@@ -217,7 +217,7 @@ impl Heartbeat {
                 if !found.is_empty() {
                     log::info!("took up containers count={}", found.len());
                 }
-                self.ground.desired.adopt(found);
+                self.ground.desired.adopt(found, self.ground.outbox.waiting());
                 self.ground.lease.judge_what_was_taken_up();
             }
             Err(error) => log::warn!("the engine can't say what runs because={error}"),

@@ -18,6 +18,7 @@ mod leash;
 mod link;
 pub mod logs;
 mod monitor;
+mod outbox;
 mod pulls;
 mod remove_all;
 mod reporter;
@@ -56,6 +57,7 @@ use crate::worker::lease::LeaseKeeper;
 use crate::worker::link::MasterLink;
 use crate::worker::logs::{LogLimits, LogStore, LogStoreError, Logs, Source};
 use crate::worker::monitor::Ground;
+use crate::worker::outbox::Outbox;
 use crate::worker::pulls::Pulls;
 use crate::worker::reporter::{Event, Reporter};
 use crate::worker::settings::{EngineKind, Settings};
@@ -64,6 +66,9 @@ use crate::worker::watch::EngineWatch;
 
 /// The folder of the logs in the data folder.
 const LOGS_FOLDER: &str = "logs";
+
+/// The folder of the ends that no container tells.
+const OUTBOX_FOLDER: &str = "outbox";
 
 /// How long `--drain-on-exit` waits for containers to end and for the master to hear of it, beyond the grace.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
@@ -78,6 +83,8 @@ pub enum StartError {
     DataDir(DataDirError),
     /// Its logs can't be kept.
     Logs(LogStoreError),
+    /// Its outbox can't be made.
+    Outbox(std::io::Error),
     /// Its Engine can't be used.
     Engine(EngineError),
     /// Its master's address can't be used.
@@ -96,7 +103,10 @@ impl StartError {
             | Self::Engine(_)
             | Self::Master(_)
             | Self::Serve(_) => EXIT_USAGE,
-            Self::DataDir(DataDirError::TooLoose { .. }) | Self::Logs(_) | Self::Thread(_) => 1,
+            Self::DataDir(DataDirError::TooLoose { .. })
+            | Self::Logs(_)
+            | Self::Outbox(_)
+            | Self::Thread(_) => 1,
         }
     }
 }
@@ -106,6 +116,7 @@ impl fmt::Display for StartError {
         match self {
             Self::DataDir(error) => error.fmt(f),
             Self::Logs(error) => error.fmt(f),
+            Self::Outbox(error) => write!(f, "failed to make the outbox: {error}"),
             Self::Engine(error) => error.fmt(f),
             Self::Master(error) => error.fmt(f),
             Self::Serve(error) => match std::error::Error::source(error) {
@@ -216,6 +227,7 @@ impl Parts {
         let limits =
             LogLimits { per_attempt_bytes: settings.log_max_bytes, total_bytes: settings.log_total_bytes };
         let logs = LogStore::open(&identity.folder().file(LOGS_FOLDER), limits).map_err(StartError::Logs)?;
+        let outbox = Outbox::open(identity.folder().file(OUTBOX_FOLDER)).map_err(StartError::Outbox)?;
         let ((give_jobs, jobs), (tell, events)) = (crew::channel(), reporter::channel());
         let (register, (nudge, nudged)) = (bounded(1), bounded(1));
         let desired = Arc::new(Desired::new(give_jobs, tell));
@@ -223,6 +235,7 @@ impl Parts {
             slots: Slots::new(settings.engine_concurrency),
             pulls: Pulls::start(Arc::clone(&engine)).map_err(StartError::Thread)?,
             logs: Arc::new(logs),
+            outbox: Arc::new(outbox),
             lease: Arc::new(LeaseKeeper::open(identity.folder(), Arc::clone(&desired))),
             desired,
             owner: OnceLock::new(),

@@ -186,6 +186,21 @@ fn what_runs_under_the_lease_is_known_until_it_ends() {
 }
 
 #[test]
+fn an_end_that_waited_on_the_disk_is_never_launched_nor_made_undone_by_a_container() {
+    let (mut ledger, a) = (Ledger::default(), key("a", 1));
+    ledger.adopt_end(&a);
+    ledger.adopt(a.clone(), "c1".parse().unwrap(), false);
+    assert_eq!(ledger.push(mark(1, 5), order(&a)), Ok(None));
+    assert_eq!(set(&mut ledger, mark(1, 6), vec![run(&a)]), []);
+    assert_eq!(set(&mut ledger, mark(1, 7), vec![]), [], "kept until it was acknowledged");
+    assert_eq!(ledger.get(&a).map(|held| held.stage), Some(Stage::Ended));
+    ledger.acknowledge(&a);
+    ledger.release(&a);
+    set(&mut ledger, mark(1, 8), vec![]);
+    assert!(ledger.get(&a).is_none());
+}
+
+#[test]
 fn a_second_attempt_is_another_attempt() {
     let (mut ledger, first, second) = (Ledger::default(), key("a", 1), key("a", 2));
     ledger.push(mark(1, 5), order(&first)).unwrap();
