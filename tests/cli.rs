@@ -136,7 +136,6 @@ fn what_is_not_there_is_said_in_one_line() {
         ("stop nope", "there is no task \"nope\""),
         ("rm nope", "there is no task \"nope\""),
         ("run x --image y --restart always", "restart: only the policy never is supported yet"),
-        ("run x --image y --on-node-lost reschedule", "on_node_lost: only fail is supported yet"),
         ("run x --image y --constraint a=b", "constraints: is not supported yet"),
         ("run x --image y --network node", "network: node is not supported yet"),
         (

@@ -4,8 +4,10 @@
 //! run any of it a million times, and the simulation can run all of it in one thread. What acts is in
 //! [`crate::master`] and [`crate::worker`]; it decides nothing.
 
+pub mod brake;
 pub mod change;
 pub mod fit;
+pub mod lease;
 pub mod nodes;
 pub mod reconcile;
 pub mod schedule;

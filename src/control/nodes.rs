@@ -1,21 +1,24 @@
 //! The nodes, by id, by how good a place they are, and by when they were last heard.
 //!
 //! Main type: [`Nodes`]. Two indexes are kept in step with every change: `placeable` holds exactly the nodes that
-//! could take one more task, best first; `heard` holds the online ones, longest silent first. So the scheduler looks
-//! at one node and the reaper at the silent ones alone, however many there are.
+//! could take one more task, best first; `heard` holds those that may be judged by their silence (the online ones, and
+//! offline ones that still hold tasks), longest silent first. So the scheduler looks at one node and the reaper at the
+//! silent ones alone, however many there are.
 //!
 //! Invariant: a node is in `placeable` if and only if [`fit::obstacle`] finds nothing. No node holds more tasks
 //! than its capacity by our doing.
 //!
-//! Silence is measured in the master's *running* time: [`Nodes::forgive`] takes out of it what the master itself
-//! slept through, so that a master that was stopped for a minute does not hold that minute against anyone.
+//! Silence is measured in the master's *running* time, see `nodes/silence.rs`.
+
+mod silence;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::control::brake::Brake;
 use crate::control::fit;
-use crate::model::id::{NodeId, Revision, TaskId};
+use crate::model::id::{AttemptKey, NodeId, Revision, TaskId};
 use crate::model::node::{Availability, Node, NodeStatus};
 use crate::model::resources::{CpuMillis, MemoryBytes};
 use crate::model::spec::TaskSpec;
@@ -23,6 +26,8 @@ use crate::model::time::{Mono, Now, WallTime};
 
 /// How many removed tasks' logs a node is told to drop in one beat.
 const FORGET_AT_ONCE: usize = 1_000;
+
+pub use silence::Silent;
 
 /// A node with what the master counts and observes of it.
 #[derive(Clone, Debug)]
@@ -37,6 +42,8 @@ pub struct NodeEntry {
     heard_at: WallTime,
     ready: bool,
     settling: bool,
+    /// What it runs unknown to a master in quarantine, and whether nobody was told yet.
+    unknown: (Vec<AttemptKey>, bool),
     /// Removed tasks whose logs it may still hold, with the position of the removal.
     forget: BTreeMap<TaskId, Revision>,
 }
@@ -80,6 +87,16 @@ impl NodeEntry {
     /// Whether it was offline and hasn't shown yet that it runs nothing that it must not.
     pub const fn is_settling(&self) -> bool {
         self.settling
+    }
+
+    /// What it runs unknown to a master in quarantine.
+    pub fn unknown(&self) -> &[AttemptKey] {
+        &self.unknown.0
+    }
+
+    /// Whether its silence means anything: it is online, or holds tasks that nobody has judged yet.
+    fn is_watched(&self) -> bool {
+        self.node.status == NodeStatus::Online || self.assigned > 0
     }
 
     fn rank(&self) -> Rank {
@@ -136,6 +153,7 @@ pub struct Nodes {
     heard: BTreeSet<(Mono, NodeId)>,
     /// How long the master itself stood still, all told.
     stalled: Duration,
+    brake: Brake,
 }
 
 impl Nodes {
@@ -169,7 +187,7 @@ impl Nodes {
             self.update(&id, |entry| {
                 entry.settling |= entry.node.status == NodeStatus::Offline;
                 entry.node = node;
-                (entry.heard, entry.heard_at) = (heard, now.wall);
+                (entry.heard, entry.heard_at) = (heard.max(entry.heard), now.wall);
             });
             return;
         }
@@ -182,6 +200,7 @@ impl Nodes {
             heard_at: now.wall,
             ready: true,
             settling: false,
+            unknown: (Vec::new(), false),
             forget: BTreeMap::new(),
         };
         self.index(&entry);
@@ -190,12 +209,14 @@ impl Nodes {
 
     /// Takes up a beat. None: no such node.
     pub fn beat(&mut self, id: &NodeId, beat: Beat, now: Now) -> Option<()> {
+        self.release_brake(now.mono);
         let heard = self.running_time(now.mono);
         self.update(id, |entry| {
             entry.node.registration.capacity = beat.capacity;
             entry.ready = beat.ready;
             entry.settling &= beat.has_strangers;
-            (entry.heard, entry.heard_at) = (heard, now.wall);
+            // A beat that waited while this master stood still is older than that: it makes nobody more silent.
+            (entry.heard, entry.heard_at) = (heard.max(entry.heard), now.wall);
             entry.forget.retain(|_, removed_at| *removed_at > beat.applied);
         })
     }
@@ -239,6 +260,19 @@ impl Nodes {
         });
     }
 
+    /// Remembers what a node runs unknown to a master in quarantine.
+    pub fn note_unknown(&mut self, id: &NodeId, unknown: Vec<AttemptKey>) {
+        if let Some(entry) = self.by_id.get_mut(id).filter(|entry| entry.unknown.0 != unknown) {
+            entry.unknown = (unknown, true);
+        }
+    }
+
+    /// What a node runs unknown to a master in quarantine, once for each change.
+    pub fn news_of_unknown(&mut self, id: &NodeId) -> Option<Vec<AttemptKey>> {
+        let entry = self.by_id.get_mut(id)?;
+        std::mem::take(&mut entry.unknown.1).then(|| entry.unknown.0.clone())
+    }
+
     /// Remembers that a node may drop a removed task's log.
     pub fn forget_log(&mut self, id: &NodeId, task: &TaskId, at: Revision) {
         if let Some(entry) = self.by_id.get_mut(id) {
@@ -278,26 +312,6 @@ impl Nodes {
             .unwrap_or_default()
     }
 
-    /// Takes time during which the master itself stood still out of every node's silence.
-    pub fn forgive(&mut self, stall: Duration) {
-        self.stalled = self.stalled.saturating_add(stall);
-    }
-
-    /// Online nodes that weren't heard for longer than `timeout`, longest silent first, with their silence.
-    pub fn silent(&self, timeout: Duration, now: Mono) -> Vec<(NodeId, Duration)> {
-        let running = self.running_time(now);
-        self.heard
-            .iter()
-            .map(|(heard, id)| (id.clone(), running.since(*heard)))
-            .take_while(|(_, silence)| *silence > timeout)
-            .collect()
-    }
-
-    /// The clock that silence is measured on: time since boot, less the time that the master stood still.
-    fn running_time(&self, now: Mono) -> Mono {
-        Mono::from_boot(now.since(Mono::from_boot(self.stalled)))
-    }
-
     /// Changes one entry and keeps both indexes in step.
     fn update(&mut self, id: &NodeId, change: impl FnOnce(&mut NodeEntry)) -> Option<()> {
         let mut entry = self.by_id.remove(id)?;
@@ -312,7 +326,7 @@ impl Nodes {
         if fit::obstacle(entry).is_none() {
             self.placeable.insert(entry.rank());
         }
-        if entry.node.status == NodeStatus::Online {
+        if entry.is_watched() {
             self.heard.insert((entry.heard, entry.node.registration.node_id.clone()));
         }
     }

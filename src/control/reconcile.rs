@@ -129,6 +129,8 @@ pub struct Held {
     pub detail: Option<String>,
     /// Between TERM and KILL where nobody says otherwise.
     pub stop_grace: Duration,
+    /// It runs under the node's lease.
+    is_leased: bool,
     /// What brought it: a set of an earlier mark knows nothing of it.
     brought_at: Mark,
     /// A container that was found made and not started: nothing happens to it before a set names it.
@@ -184,12 +186,34 @@ impl Ledger {
             container: Some(container),
             detail: None,
             stop_grace: DEFAULT_STOP_GRACE,
+            is_leased: false,
             brought_at: Mark::default(),
             is_parked: !was_started,
             acknowledged: None,
             is_released: false,
         };
         self.held.entry(key).or_insert(held);
+    }
+
+    /// Takes up an end that the master may not have heard of. What it was is never launched again.
+    pub fn adopt_end(&mut self, key: &AttemptKey) {
+        self.end_unseen(Mark::default(), key);
+    }
+
+    /// An attempt that was found runs under the node's lease. Its own grace is not known.
+    pub fn observe_lease(&mut self, key: &AttemptKey) {
+        self.update(key, |held| held.is_leased = true);
+    }
+
+    /// Whether an attempt runs under the node's lease.
+    pub fn is_leased(&self, key: &AttemptKey) -> bool {
+        self.held.get(key).is_some_and(|held| held.is_leased)
+    }
+
+    /// The attempts that run under the node's lease and haven't ended, with their own graces.
+    pub fn leased(&self) -> impl Iterator<Item = (&AttemptKey, Duration)> {
+        let live = self.held.iter().filter(|(_, held)| held.stage != Stage::Ended && !held.is_released);
+        live.filter(|(_, held)| held.is_leased).map(|(key, held)| (key, held.stop_grace))
     }
 
     /// Takes a push. None: it is known already.
@@ -282,6 +306,7 @@ impl Ledger {
             container: None,
             detail: None,
             stop_grace: order.spec.stop_grace,
+            is_leased: order.spec.on_node_lost.is_leased(),
             brought_at: at,
             is_parked: false,
             acknowledged: None,
@@ -299,6 +324,7 @@ impl Ledger {
             container: None,
             detail: None,
             stop_grace: DEFAULT_STOP_GRACE,
+            is_leased: false,
             brought_at: at,
             is_parked: false,
             acknowledged: None,

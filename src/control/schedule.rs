@@ -26,13 +26,14 @@ pub struct Plan {
 
 /// Makes a plan for the oldest waiting tasks, `most` of them at most.
 ///
-/// A task that nodes have refused goes to another one, where there is one that fits; else it tries again.
+/// A task goes to none of the nodes that it avoids (they refused it, or were lost with it), where there is another one
+/// that fits; else it tries again.
 pub fn plan(nodes: &Nodes, tasks: &Tasks, most: usize) -> Plan {
     let mut places = Places { untouched: nodes.placeable().peekable(), touched: BTreeSet::new() };
     let mut plan = Plan::default();
     for task in tasks.pending().take(most) {
-        let avoid = tasks.get(task).map_or(&[][..], |task| task.refused_by.as_slice());
-        let Some(node) = places.take_best(avoid) else {
+        let avoids = |node: &NodeId| tasks.get(task).is_some_and(|task| task.avoids(node));
+        let Some(node) = places.take_best(avoids) else {
             plan.stuck = Some(fit::explain(nodes));
             break;
         };
@@ -49,11 +50,11 @@ struct Places<'a, I: Iterator<Item = &'a Rank>> {
 
 impl<'a, I: Iterator<Item = &'a Rank>> Places<'a, I> {
     /// Takes a place on the best node that isn't to be avoided, or else on the best one.
-    fn take_best(&mut self, avoid: &[NodeId]) -> Option<NodeId> {
+    fn take_best(&mut self, avoids: impl Fn(&NodeId) -> bool) -> Option<NodeId> {
         let mut avoided = Vec::new();
         let best = loop {
             match self.next() {
-                Some(rank) if avoid.contains(rank.node()) => avoided.push(rank),
+                Some(rank) if avoids(rank.node()) => avoided.push(rank),
                 best => break best,
             }
         };

@@ -79,6 +79,7 @@ struct Container {
     name: String,
     key: ContainerKey,
     behaviour: Behaviour,
+    is_leased: bool,
     life: Life,
 }
 
@@ -311,7 +312,9 @@ impl Engine for HollowEngine {
         })?;
         world.tally(&name, |tally| tally.creates += 1);
         world.names.insert(name.clone(), id.clone());
-        let container = Container { name, key: request.key.clone(), behaviour, life: Life::Created };
+        let is_leased = request.spec.on_node_lost.is_leased();
+        let container =
+            Container { name, key: request.key.clone(), behaviour, is_leased, life: Life::Created };
         world.containers.insert(id.clone(), container);
         Ok(id)
     }
@@ -384,7 +387,13 @@ impl Engine for HollowEngine {
         let world = self.shared.world("list")?;
         let now = clock::mono();
         let ours = world.containers.iter().filter(|(_, c)| c.key.owner == *owner && !c.is_gone(now));
-        Ok(ours.map(|(id, c)| Listed { id: id.clone(), key: c.key.clone(), phase: c.phase(now) }).collect())
+        let listed = |(id, c): (&ContainerId, &Container)| Listed {
+            id: id.clone(),
+            key: c.key.clone(),
+            phase: c.phase(now),
+            is_leased: c.is_leased,
+        };
+        Ok(ours.map(listed).collect())
     }
 
     fn logs(&self, id: &ContainerId, request: LogRequest) -> Result<LogRecords, EngineError> {

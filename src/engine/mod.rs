@@ -28,6 +28,9 @@ pub const LABEL_NODE: &str = "podling.node";
 pub const LABEL_TASK: &str = "podling.task";
 /// The container label that holds the attempt's number.
 pub const LABEL_ATTEMPT: &str = "podling.attempt";
+/// The container label of a task that is rescheduled when its node is lost: the node's lease ends it. Its value is `1`;
+/// that it is there is all that counts, because how long a lease lasts may change with each registration.
+pub const LABEL_LEASE: &str = "podling.lease";
 
 /// A container engine.
 pub trait Engine: Send + Sync + 'static {
@@ -212,6 +215,8 @@ pub struct Listed {
     pub key: ContainerKey,
     /// Where in its life it is.
     pub phase: Phase,
+    /// Whether it runs under its node's lease.
+    pub is_leased: bool,
 }
 
 /// Which of a container's two outputs.

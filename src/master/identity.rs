@@ -21,6 +21,14 @@ pub struct Identity {
     pub epoch: Epoch,
 }
 
+/// Whether a master was started on this folder before. Blocks on the disk.
+///
+/// # Errors
+/// The file can't be read.
+pub fn is_known(folder: &DataDir) -> Result<bool, DataDirError> {
+    Ok(folder.read(FILE)?.is_some())
+}
+
 /// Reads who this master is, or decides it at the first start, and raises the epoch. Blocks on the disk.
 ///
 /// # Errors

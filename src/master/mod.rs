@@ -12,6 +12,7 @@ pub mod ids;
 pub mod journal;
 mod locks;
 pub mod logs;
+pub mod quarantine;
 pub mod reaper;
 mod record;
 pub mod scheduler;
@@ -27,8 +28,10 @@ use std::sync::Arc;
 use crate::http::{ServeError, ServeSettings, serve};
 use crate::master::dispatch::Dispatcher;
 use crate::master::handlers::Api;
+use crate::master::quarantine::Findings;
 use crate::master::settings::{Settings, StoreKind};
 use crate::master::state::{State, StateSettings};
+use crate::model::id::Revision;
 use crate::runtime::clock;
 use crate::runtime::data_dir::{DataDir, DataDirError};
 use crate::runtime::settings::EXIT_USAGE;
@@ -92,6 +95,7 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartEr
     let signals = Signals::listen().map_err(StartError::Thread)?;
     let folder = DataDir::open(&settings.data_dir).map_err(StartError::DataDir)?;
     let mut store = open_store(settings.store, folder.path())?;
+    let was_used = identity::is_known(&folder).map_err(StartError::DataDir)?;
     let identity = identity::raise(&folder, clock::wall()).map_err(StartError::DataDir)?;
     let state_settings = StateSettings {
         cluster: identity.cluster_id,
@@ -101,7 +105,10 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartEr
         retain: settings.retain,
     };
     let state = State::load(state_settings, store.as_mut(), clock::now()).map_err(StartError::Store)?;
-    let state = Arc::new(state);
+    let store_is_empty = state.journal().last_position() == Revision(0);
+    let found = Findings { was_used, store_is_empty, is_accepted: settings.accept_state };
+    let is_quarantined = quarantine::begin(&folder, found).map_err(StartError::DataDir)?;
+    let state = Arc::new(if is_quarantined { state.in_quarantine() } else { state });
     let dispatcher = Arc::new(Dispatcher::new(identity.epoch));
     let mut supervisor = Supervisor::default();
     let api = Api::new(Arc::clone(&state), Arc::clone(&dispatcher), supervisor.stop());
@@ -113,6 +120,11 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartEr
     let address = serve(serving, Arc::new(api), &mut supervisor).map_err(StartError::Serve)?;
     start_threads(&state, &dispatcher, store, settings, &mut supervisor).map_err(StartError::Thread)?;
     log::info!("master started cluster={} epoch={}", state.settings().cluster, state.settings().epoch);
+    if is_quarantined {
+        log::error!(
+            "in quarantine: this master may have forgotten what runs, so nothing that it doesn't know is stopped; look at its nodes, then start it with --accept-state"
+        );
+    }
     // A reader that went away doesn't keep a master from its work.
     let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
     Ok(supervisor.run(&signals, || {}))

@@ -1,21 +1,26 @@
 //! The reaper thread: judges what has been silent, or has waited, for too long, and forgets what is old.
 //!
 //! What it finds is decided by `control`; this file looks at the clock. If the clock jumped further between two looks
-//! than the reaper slept, the master itself stood still (it was stopped, or the machine was), and that time is
-//! forgiven to every node before anyone is judged. While the store fails nobody is judged; after that, the scheduler
-//! has one look ahead of this thread, so that what could be placed all along isn't failed for having waited.
+//! than the reaper slept, the master itself stood still (it was stopped, or the machine was): that time is forgiven to
+//! every node, and nobody is judged before the next look, so that the beats that wait are read first.
+//! While the store fails nobody is judged; after that, the scheduler has one look ahead of this thread, so that what could
+//! be placed all along isn't failed for having waited.
+//!
+//! Order: one reading of the clock serves both, the search for a stall and the judgement. A stop that comes after the
+//! reading makes it too old, which blames nobody.
 
 use std::time::Duration;
 
-use crate::master::state::State;
-use crate::model::time::Mono;
+use crate::master::state::{Lost, State};
+use crate::model::time::{Mono, Now};
 use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
 
 /// A look comes at least this often, so that silence is noticed within timeout + 1.5 s.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// A look that comes this much later than it was meant to was held up by the machine, not by its own work.
+/// A look that comes this much later than it was meant to was held up by the machine, not by its own work; where nodes
+/// are given up soon, a tenth of their timeout is enough.
 const STALL: Duration = Duration::from_secs(1);
 
 /// Body of the thread `reaper`.
@@ -26,36 +31,63 @@ pub fn run(state: &State, tick: Duration, stop: &Stop) {
     let mut last = clock::mono();
     let mut was_failing = false;
     while !stop.wait(pause) {
-        last = forgive_stall(state, last, pause);
+        let now = clock::now();
         let is_failing = state.journal().is_failing();
-        if !is_failing && !was_failing {
-            look(state);
+        match stall(last, now.mono, pause, STALL.min(fraction)) {
+            Some(stall) => {
+                log::warn!("this master stood still seconds={:.1}: no node is blamed", stall.as_secs_f64());
+                state.forgive(stall, now);
+            }
+            None if is_failing || was_failing => {}
+            None => state.judge_silence(now).value.into_iter().for_each(tell),
         }
-        was_failing = is_failing;
+        if !is_failing && !was_failing {
+            tidy(state, now);
+        }
+        (last, was_failing) = (now.mono, is_failing);
     }
 }
 
-fn forgive_stall(state: &State, last: Mono, pause: Duration) -> Mono {
-    let now = clock::mono();
+/// How long the machine held this thread up between two looks. None: not for longer than may be.
+fn stall(last: Mono, now: Mono, pause: Duration, most: Duration) -> Option<Duration> {
     let late = now.since(last).saturating_sub(pause);
-    if late > STALL {
-        log::warn!("this master stood still seconds={:.1}: no node is blamed for it", late.as_secs_f64());
-        state.forgive(late);
-    }
-    now
+    (late > most).then_some(late)
 }
 
-fn look(state: &State) {
-    let now = clock::now();
-    for lost in state.judge_silence(now).value {
-        let (node, silence, tasks) = (lost.node, lost.silence.as_secs_f64(), lost.tasks.len());
-        log::warn!("node offline node={node} silent_s={silence:.1} tasks_lost={tasks}");
-    }
+fn tidy(state: &State, now: Now) {
     for task in state.expire_waiting(now).value {
         log::info!("task waited too long task={task}");
     }
     let forgotten = state.forget_old(now);
     if forgotten > 0 {
         log::info!("old tasks forgotten count={forgotten}");
+    }
+}
+
+fn tell(lost: Lost) {
+    let (node, silence, tasks) = (lost.node, lost.silence.as_secs_f64(), lost.tasks.len());
+    if lost.is_held {
+        log::error!(
+            "node offline node={node} silent_s={silence:.1}: so are all, and no task is judged for now"
+        );
+        return;
+    }
+    log::warn!("node offline node={node} silent_s={silence:.1} tasks_lost={tasks}");
+    for next in lost.rescheduled {
+        log::warn!("task rescheduled task={next} lost_on={node}: its old container may still run there");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_comes_late_is_a_stall() {
+        let at = |millis| Mono::from_boot(Duration::from_millis(millis));
+        let (pause, most) = (Duration::from_millis(500), Duration::from_secs(1));
+        assert_eq!(stall(at(1000), at(2500), pause, most), None);
+        assert_eq!(stall(at(1000), at(2501), pause, most), Some(Duration::from_millis(1001)));
+        assert_eq!(stall(at(1000), at(61_500), pause, most), Some(Duration::from_secs(60)));
     }
 }

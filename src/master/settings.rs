@@ -30,7 +30,7 @@ Usage: podling-master [FLAGS]
   --node-addresses CIDR,...       where nodes may live; accepted, not used yet
   --policy FILE                   what tasks may ask for; accepted, not used yet
   --tls-cert F, --tls-key F       accepted, not used yet
-  --accept-state                  accepted, not used yet
+  --accept-state                  ends a quarantine: what this master doesn't know is stopped
   --insecure                      listen beyond loopback without TLS and tokens
   --log-level L                   off, error, warn, info, debug, trace           [info]
 
@@ -66,6 +66,8 @@ pub struct Settings {
     pub retain: Duration,
     /// Connections, in all and from one address.
     pub caps: Caps,
+    /// Whether what the store holds is the truth, whatever nodes still run.
+    pub accept_state: bool,
     /// Whether it may listen beyond loopback unprotected.
     pub insecure: bool,
     /// What is logged.
@@ -102,6 +104,7 @@ impl Settings {
                     .unwrap_or(defaults.per_address),
                 ..defaults
             },
+            accept_state: flags.switch("--accept-state")?,
             insecure: flags.switch("--insecure")?,
             log_level: flags.value("--log-level", logging::parse_level)?.unwrap_or(log::LevelFilter::Info),
         };
@@ -117,7 +120,7 @@ fn accept_what_is_to_come(flags: &mut Flags) -> Result<(), SettingsError> {
     for flag in ["--policy", "--node-addresses", "--tls-cert", "--tls-key"] {
         flags.value(flag, |text| Ok::<_, String>(text.to_owned()))?;
     }
-    flags.switch("--accept-state").map(drop)
+    Ok(())
 }
 
 fn store(text: &str) -> Result<StoreKind, String> {

@@ -8,6 +8,8 @@
 //! Order: nodes before tasks, see `locks`. Nothing is logged, sent or written with a lock held.
 
 mod cluster;
+mod quarantine;
+mod silence;
 mod submit;
 
 use std::ops::RangeInclusive;
@@ -25,13 +27,14 @@ use crate::master::ids::Ids;
 use crate::master::journal::{Batch, Journal};
 use crate::master::locks::Locks;
 use crate::master::record;
-use crate::model::id::{ClusterId, Epoch, NodeId, Revision, TaskId};
-use crate::model::node::{NodeAddress, NodeStatus};
+use crate::model::id::{ClusterId, Epoch, Revision, TaskId};
+use crate::model::node::NodeAddress;
 use crate::model::task::{Placement, Step, Task, TaskStatus};
 use crate::model::time::Now;
 use crate::store::{Store, StoreError};
 
 pub use cluster::{BeatError, ForgetNodeError, RegisterError, Registered, ReportError};
+pub use silence::Lost;
 pub use submit::{CreateError, ForgetError, StopError, StopOutcome};
 
 /// How many tasks one look of the scheduler places at most, so that nobody waits long for the locks.
@@ -73,6 +76,7 @@ pub struct State {
     locks: Locks,
     journal: Arc<Journal>,
     settings: StateSettings,
+    is_quarantined: bool,
     ids: Ids,
     wake: (Sender<()>, Receiver<()>),
 }
@@ -88,17 +92,6 @@ pub struct Placed {
     pub incarnation: crate::model::id::Incarnation,
     /// The journal position of the placement.
     pub revision: Revision,
-}
-
-/// A node that the reaper judged lost.
-#[derive(Clone, Debug)]
-pub struct Lost {
-    /// Which one.
-    pub node: NodeId,
-    /// For how long it was silent.
-    pub silence: Duration,
-    /// The tasks that were lost with it.
-    pub tasks: Vec<TaskId>,
 }
 
 impl State {
@@ -125,7 +118,7 @@ impl State {
         })?;
         let journal = Arc::new(Journal::new(last));
         let locks = Locks::new(nodes, tasks);
-        Ok(Self { locks, journal, settings, ids, wake: bounded(1) })
+        Ok(Self { locks, journal, settings, is_quarantined: false, ids, wake: bounded(1) })
     }
 
     /// The journal that makes its changes durable.
@@ -207,29 +200,6 @@ impl State {
         (AsOf { value: placed, at: self.journal.last_position() }, more)
     }
 
-    /// Judges silent nodes: they are offline, and their tasks are lost. Judges nobody while the store fails.
-    pub fn judge_silence(&self, now: Now) -> AsOf<Vec<Lost>> {
-        let (mut nodes, mut tasks) = self.locks.write_both();
-        let mut lost = Vec::new();
-        if self.journal.is_failing() {
-            return AsOf { value: lost, at: self.journal.last_position() };
-        }
-        for (node, silence) in nodes.silent(self.settings.node_timeout, now.mono) {
-            let ids: Vec<TaskId> = tasks.live_on(&node).map(|entry| entry.task.id.clone()).collect();
-            let status = Change::Status { node: node.clone(), status: NodeStatus::Offline };
-            // Both changes are about what was just read under these locks.
-            let _ = self.commit(&mut nodes, &mut tasks, status, now);
-            for task in &ids {
-                let why = format!("{node} was silent for {:.1} s", silence.as_secs_f64());
-                let step = Step::Lose { at: now.wall, why };
-                let _ =
-                    self.commit(&mut nodes, &mut tasks, Change::Advanced { task: task.clone(), step }, now);
-            }
-            lost.push(Lost { node, silence, tasks: ids });
-        }
-        AsOf { value: lost, at: self.journal.last_position() }
-    }
-
     /// Fails the tasks that waited for a node as long as they may; none while the store fails.
     pub fn expire_waiting(&self, now: Now) -> AsOf<Vec<TaskId>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
@@ -260,11 +230,6 @@ impl State {
             let _ = self.commit(&mut nodes, &mut tasks, Change::Forgotten { task: task.clone() }, now);
         }
         old.len()
-    }
-
-    /// Takes time during which this master stood still out of every node's silence.
-    pub fn forgive(&self, stall: Duration) {
-        self.locks.write_nodes().forgive(stall);
     }
 
     /// Takes back a batch that could not be written, and all that was changed since: nobody has seen any of it. Until

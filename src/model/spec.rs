@@ -65,6 +65,8 @@ pub struct TaskSpec {
     pub workdir: Option<WorkDir>,
     /// How long the task may wait for a node. None: the master's setting. Zero: for ever.
     pub pending_timeout: Option<Duration>,
+    /// What becomes of the task when its node is lost.
+    pub on_node_lost: OnNodeLost,
     /// Between TERM and KILL when it is stopped.
     pub stop_grace: Duration,
 }
@@ -345,6 +347,43 @@ impl FromStr for PullPolicy {
             "always" => Ok(Self::Always),
             "never" => Ok(Self::Never),
             other => Err(SpecError::new(format!("{other:?} must be missing, always or never"))),
+        }
+    }
+}
+
+/// What becomes of a task when its node is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnNodeLost {
+    /// It has failed, and never runs a second time.
+    #[default]
+    Fail,
+    /// It is tried again elsewhere. Its container runs under a lease, which ends it before another one is started.
+    Reschedule,
+}
+
+impl OnNodeLost {
+    /// The word for it on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Reschedule => "reschedule",
+        }
+    }
+
+    /// Whether the task's container runs under its node's lease.
+    pub const fn is_leased(self) -> bool {
+        matches!(self, Self::Reschedule)
+    }
+}
+
+impl FromStr for OnNodeLost {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        match text {
+            "fail" => Ok(Self::Fail),
+            "reschedule" => Ok(Self::Reschedule),
+            other => Err(SpecError::new(format!("{other:?} must be fail or reschedule"))),
         }
     }
 }

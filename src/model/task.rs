@@ -39,6 +39,8 @@ pub struct Task {
     pub attempt: Attempt,
     /// The nodes that refused an attempt at it, in order; the same one may stand there again.
     pub refused_by: Vec<NodeId>,
+    /// The node that was lost with its last attempt, or whose lease on it ran out: better not there again.
+    pub lost_on: Option<NodeId>,
     /// A user's wish that it end.
     pub stop: Option<StopIntent>,
     /// Where in its life it is.
@@ -322,6 +324,7 @@ impl Task {
             created_at,
             attempt: Attempt::FIRST,
             refused_by: Vec::new(),
+            lost_on: None,
             stop: None,
             state,
         }
@@ -356,6 +359,11 @@ impl Task {
             TaskState::Scheduled { on, .. } | TaskState::Running { on, .. } => Some(&on.node),
             TaskState::Pending { .. } | TaskState::Ended(_) => None,
         }
+    }
+
+    /// Whether its next attempt should go elsewhere, where another node fits.
+    pub fn avoids(&self, node: &NodeId) -> bool {
+        self.refused_by.contains(node) || self.lost_on.as_ref() == Some(node)
     }
 
     /// Its index, where it is one of `count` equals: what it is told as `PODLING_INDEX`.

@@ -23,6 +23,12 @@ pub fn mono() -> Mono {
     Mono::from_boot(Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), nanos))
 }
 
+/// Which boot of the machine [`mono`] counts from. None: the system doesn't say. Blocks for a read that needs no disk.
+pub fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
 /// The wall clock, cut to milliseconds. A clock set before 1970 reads as 1970.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub fn wall() -> WallTime {

@@ -3,7 +3,8 @@
 //! Main type: [`DataDir`]. The folder is for its owner alone (0700; one with a looser mode is refused, not mended:
 //! somebody may have read it). It stays locked as long as the value lives, so that two processes never share one.
 //!
-//! Invariant: a file that was written by [`DataDir::write`] is there whole, or as it was before.
+//! Invariant: a file that was written by [`DataDir::write`] or by [`replace`] is there whole, or as it was before: the
+//! former also after a crash of the machine, the latter only after one of the process.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -124,19 +125,56 @@ impl DataDir {
     /// # Errors
     /// The system refuses; the file is as it was.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DataDirError> {
-        let (path, draft) = (self.file(name), self.file(&format!("{name}.new")));
-        let written = (|| {
-            let mut file =
-                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
-            file.set_permissions(Permissions::from_mode(0o600))?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)?;
-            // The rename itself is durable once the folder that holds the name is.
-            File::open(path.parent().unwrap_or(&self.path))?.sync_all()
-        })();
-        written.map_err(|source| DataDirError::Io { operation: "write", path, source })
+        let path = self.file(name);
+        write(&path, bytes).map_err(|source| DataDirError::Io { operation: "write", path, source })
     }
+
+    /// Removes a file, durably. One that isn't there is no error. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn remove(&self, name: &str) -> Result<(), DataDirError> {
+        let path = self.file(name);
+        let removed = match fs::remove_file(&path) {
+            Ok(()) => File::open(&self.path).and_then(|folder| folder.sync_all()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        removed.map_err(|source| DataDirError::Io { operation: "remove", path, source })
+    }
+}
+
+/// Writes a file (0600), whole or not at all, and durably. Blocks on the disk. One writer at a time for each file.
+///
+/// # Errors
+/// The system refuses; the file is as it was.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (draft, file) = draft(path, bytes)?;
+    file.sync_all()?;
+    fs::rename(draft, path)?;
+    // The rename itself is durable once the folder that holds the name is.
+    File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+/// Writes a file (0600), whole or not at all, for what is worth nothing after a crash of the machine: it doesn't wait
+/// for the disk. One writer at a time for each file.
+///
+/// # Errors
+/// The system refuses; the file is as it was.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (draft, _) = draft(path, bytes)?;
+    fs::rename(draft, path)
+}
+
+/// Writes what a file is to hold beside it.
+fn draft(path: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    let draft = PathBuf::from(draft);
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(bytes)?;
+    Ok((draft, file))
 }
 
 #[cfg(test)]
@@ -163,6 +201,11 @@ mod tests {
         folder.write("x", b"1").unwrap();
         folder.write("x", b"2").unwrap();
         assert_eq!(folder.read("x").unwrap(), Some(b"2".to_vec()));
+        replace(&folder.file("x"), b"3").unwrap();
+        assert_eq!(folder.read("x").unwrap(), Some(b"3".to_vec()));
         assert!(!folder.file("x.new").exists());
+        folder.remove("x").unwrap();
+        folder.remove("x").unwrap();
+        assert_eq!(folder.read("x").unwrap(), None);
     }
 }

@@ -22,7 +22,7 @@ use crate::model::id::{Attempt, AttemptKey, ContainerId, TaskId};
 use crate::model::task::{Ending, Reason};
 use crate::runtime::clock;
 use crate::worker::crew::{Job, Walk, What};
-use crate::worker::leash::Leash;
+use crate::worker::leash::{Cause, Leash};
 use crate::worker::reporter::{Event, Step};
 use crate::worker::translate;
 
@@ -38,13 +38,14 @@ pub(super) enum NotTaken {
 }
 
 /// What is wanted, and what there is.
+#[derive(Debug)]
 pub(super) struct Desired {
     inner: Mutex<Inner>,
     jobs: Sender<Job>,
     events: Sender<Event>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Inner {
     ledger: Ledger,
     leashes: HashMap<AttemptKey, Arc<Leash>>,
@@ -59,15 +60,27 @@ impl Desired {
         Self { inner: Mutex::default(), jobs, events }
     }
 
-    /// Takes up the containers that an earlier process of this node left, and opens for the master's wishes.
-    pub(super) fn adopt(&self, found: Vec<Listed>) {
+    /// Takes up the containers and the ends that an earlier process of this node left, and opens for the master's wishes.
+    /// What has ended stays so, whatever container there is of it: whoever reports the end removes that too.
+    pub(super) fn adopt(&self, found: Vec<Listed>, ends: Vec<(AttemptKey, Step)>) {
         let mut jobs = Vec::new();
         {
             let mut inner = self.inner.lock();
+            for (key, step) in ends {
+                inner.ledger.adopt_end(&key);
+                let leash = inner.leash(&key);
+                jobs.push(Job::Walk(Walk { key, what: What::Over(Box::new(step)), leash }));
+            }
             for container in found {
                 let key = AttemptKey { task: container.key.task, attempt: container.key.attempt };
+                if inner.ledger.get(&key).is_some() {
+                    continue;
+                }
                 let was_started = container.phase != Phase::Created;
                 inner.ledger.adopt(key.clone(), container.id.clone(), was_started);
+                if container.is_leased {
+                    inner.ledger.observe_lease(&key);
+                }
                 let leash = inner.leash(&key);
                 if was_started {
                     jobs.push(Job::Walk(Walk { key, what: What::Found(container.id), leash }));
@@ -191,14 +204,7 @@ impl Desired {
                     self.give(Job::Walk(Walk { key, what: What::Made(container), leash }));
                 }
             }
-            Action::Stop { key, grace } => {
-                let leash = self.inner.lock().leashes.get(&key).cloned();
-                if let Some(leash) = leash
-                    && let Some(halt) = leash.order(grace, clock::now())
-                {
-                    self.give(Job::Halt { key, halt, leash });
-                }
-            }
+            Action::Stop { key, grace } => self.end(key, Cause::Asked, grace),
             Action::ReportNeverRan(key) => {
                 self.report_end(key, Reason::Stopped, "it was to stop before it ran".to_owned());
             }
@@ -206,6 +212,31 @@ impl Desired {
                 self.report_end(key, Reason::Engine, "container vanished".to_owned());
             }
         }
+    }
+
+    /// Has an attempt end, within a grace.
+    fn end(&self, key: AttemptKey, cause: Cause, grace: Duration) {
+        let leash = self.inner.lock().leashes.get(&key).cloned();
+        if let Some(leash) = leash
+            && let Some(halt) = leash.order(cause, grace, clock::now())
+        {
+            self.give(Job::Halt { key, halt, leash });
+        }
+    }
+
+    /// Ends all that runs under the node's lease, which ran out. `grace_left` makes of an attempt's own grace what it
+    /// still gets. Returns how many there were.
+    pub(super) fn end_leased(&self, grace_left: impl Fn(Duration) -> Duration) -> usize {
+        let leased: Vec<(AttemptKey, Duration)> =
+            self.inner.lock().ledger.leased().map(|(key, own)| (key.clone(), own)).collect();
+        let count = leased.len();
+        leased.into_iter().for_each(|(key, own)| self.end(key, Cause::Lease, grace_left(own)));
+        count
+    }
+
+    /// Whether an attempt runs under the node's lease.
+    pub(super) fn is_leased(&self, key: &AttemptKey) -> bool {
+        self.inner.lock().ledger.is_leased(key)
     }
 
     /// An attempt's container runs: an order that came before is carried out now.

@@ -5,7 +5,8 @@
 //! cluster turns out to be another one, the process ends and leaves its containers alone.
 //!
 //! Order: listen, register, take up containers, beat. Until they are taken up the node says that it isn't ready, and
-//! replies change nothing.
+//! replies change nothing. Where the master can't be reached at a start, they are taken up all the same: what runs under
+//! a lease must end with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::http::ClientError;
 use crate::model::id::NodeId;
 use crate::model::node::NodeAddress;
 use crate::model::resources::{CpuMillis, MemoryBytes};
+use crate::runtime::clock;
 use crate::runtime::supervise::{GiveUp, Stop};
 use crate::worker::identity::Identity;
 use crate::worker::link::{MasterLink, Session};
@@ -71,6 +73,7 @@ enum Next {
 impl Heartbeat {
     /// Body of the thread `heartbeat`.
     pub(super) fn run(mut self, stop: &Stop) {
+        self.know_owner();
         let mut must_register = true;
         let mut failures = 0;
         while !stop.requested() {
@@ -85,6 +88,7 @@ impl Heartbeat {
                 Ok(false) => failures = 0,
                 Err(error) => {
                     failures += 1;
+                    self.take_up_containers();
                     match self.after(&error, failures, was_registering) {
                         Next::Again => {}
                         Next::Register => must_register = true,
@@ -150,9 +154,7 @@ impl Heartbeat {
         if let Err(error) = self.identity.grant(&reply.cluster_id, reply.incarnation) {
             log::error!("what the master granted was not kept because={error}");
         }
-        let owner = Owner { cluster: reply.cluster_id.clone(), node: self.offer.node.clone() };
-        // Set before: it is the same cluster.
-        let _ = self.ground.owner.set(owner);
+        self.know_owner();
         log::info!("registered master={} incarnation={}", self.link.address(), reply.incarnation);
         self.link.open(Session {
             cluster: reply.cluster_id,
@@ -163,9 +165,17 @@ impl Heartbeat {
         Ok(false)
     }
 
+    /// Whose containers are this node's, once it is known.
+    fn know_owner(&self) {
+        let Some(cluster) = self.identity.cluster().cloned() else { return };
+        // Set before: it is the same cluster.
+        let _ = self.ground.owner.set(Owner { cluster, node: self.offer.node.clone() });
+    }
+
     /// One beat, and its reply. Gives true: this node must register again.
     fn beat(&self) -> Result<bool, ClientError> {
         self.take_up_containers();
+        self.is_ready.store(self.ground.desired.is_open(), Ordering::Release);
         let Some(session) = self.link.session() else { return Ok(true) };
         let (number, heard, running_tasks) = self.ground.desired.begin_beat();
         let request = HeartbeatRequest {
@@ -177,17 +187,26 @@ impl Heartbeat {
             ready: self.watch.is_ready() && self.ground.desired.takes_work(),
             running_tasks,
         };
+        let sent = clock::mono();
         let reply: HeartbeatReply = self.link.post(routes::HEARTBEAT, &request)?;
         if reply.cluster_id != session.cluster {
             // Nothing of a stranger's set counts.
             return Ok(true);
         }
         self.link.hear_epoch(reply.epoch);
-        let register = reply.register;
+        // A master that was started again may grant another lease: that is heard at a registration.
+        let is_new_master = reply.epoch != session.epoch;
+        let register = reply.register || is_new_master;
         for task in &reply.forget {
             self.ground.logs.forget(task);
         }
+        // Order: what ran out before this answer is over, whatever it says; what it stops must not start under the
+        // lease that it renews.
+        self.ground.lease.end_what_lapsed();
         self.ground.desired.apply(reply, number);
+        if !is_new_master {
+            self.ground.lease.renew(sent, session.lease);
+        }
         Ok(register)
     }
 
@@ -199,8 +218,8 @@ impl Heartbeat {
                 if !found.is_empty() {
                     log::info!("took up containers count={}", found.len());
                 }
-                self.ground.desired.adopt(found);
-                self.is_ready.store(true, Ordering::Release);
+                self.ground.desired.adopt(found, self.ground.outbox.waiting());
+                self.ground.lease.judge_what_was_taken_up();
             }
             Err(error) => log::warn!("the engine can't say what runs because={error}"),
         }

@@ -28,6 +28,15 @@ pub(super) enum Halt {
     KillAfter(ContainerId, Duration),
 }
 
+/// Who wants an attempt to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The master, or this worker's operator.
+    Asked,
+    /// The node's lease, which ran out.
+    Lease,
+}
+
 /// The hold on one attempt.
 #[derive(Debug)]
 pub(super) struct Leash {
@@ -39,6 +48,8 @@ pub(super) struct Leash {
 #[derive(Debug)]
 struct Held {
     deadline: Option<Mono>,
+    /// Who was first.
+    cause: Option<Cause>,
     running: Option<ContainerId>,
     signalled_at: Option<WallTime>,
     kills: u32,
@@ -50,19 +61,26 @@ impl Leash {
     /// A loose one.
     pub(super) fn new() -> Self {
         let (source, over) = Stop::channel();
-        let held =
-            Held { deadline: None, running: None, signalled_at: None, kills: 0, until_over: Some(source) };
+        let held = Held {
+            deadline: None,
+            cause: None,
+            running: None,
+            signalled_at: None,
+            kills: 0,
+            until_over: Some(source),
+        };
         Self { held: Mutex::new(held), pulled: bounded(1), over }
     }
 
     /// Takes an order to stop. The earlier of two deadlines counts.
-    pub(super) fn order(&self, grace: Duration, now: Now) -> Option<Halt> {
+    pub(super) fn order(&self, cause: Cause, grace: Duration, now: Now) -> Option<Halt> {
         let mut held = self.held.lock();
         let deadline = now.mono + grace;
         if held.deadline.is_some_and(|earlier| earlier <= deadline) {
             return None;
         }
         held.deadline = Some(deadline);
+        held.cause = held.cause.or(Some(cause));
         // Full: whoever waits for it will see it.
         let _ = self.pulled.0.try_send(());
         held.halt(now)
@@ -78,6 +96,11 @@ impl Leash {
     /// Whether the attempt is to end.
     pub(super) fn is_pulled(&self) -> bool {
         self.held.lock().deadline.is_some()
+    }
+
+    /// Who wanted it to end first. None: nobody does.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.held.lock().cause
     }
 
     /// When the container was first sent a signal.
@@ -130,7 +153,7 @@ mod tests {
     #[test]
     fn an_order_before_the_start_is_carried_out_once_it_runs() {
         let (leash, container) = (Leash::new(), "c1".parse().unwrap());
-        assert_eq!(leash.order(secs(10), at(100)), None);
+        assert_eq!(leash.order(Cause::Asked, secs(10), at(100)), None);
         assert!(leash.is_pulled() && leash.pulled().try_recv().is_ok());
         assert_eq!(leash.runs(&container, at(104)), Some(Halt::Term(container, secs(6))));
         assert_eq!(leash.signalled_at(), Some(at(104).wall));
@@ -140,18 +163,34 @@ mod tests {
     fn term_once_and_the_earlier_deadline() {
         let (leash, container) = (Leash::new(), "c1".parse::<ContainerId>().unwrap());
         assert_eq!(leash.runs(&container, at(100)), None);
-        assert_eq!(leash.order(secs(10), at(100)), Some(Halt::Term(container.clone(), secs(10))));
-        assert_eq!(leash.order(secs(10), at(100)), None);
-        assert_eq!(leash.order(secs(60), at(101)), None);
-        assert_eq!(leash.order(secs(3), at(101)), Some(Halt::KillAfter(container, secs(3))));
+        assert_eq!(
+            leash.order(Cause::Asked, secs(10), at(100)),
+            Some(Halt::Term(container.clone(), secs(10)))
+        );
+        assert_eq!(leash.order(Cause::Asked, secs(10), at(100)), None);
+        assert_eq!(leash.order(Cause::Asked, secs(60), at(101)), None);
+        assert_eq!(leash.order(Cause::Asked, secs(3), at(101)), Some(Halt::KillAfter(container, secs(3))));
         assert_eq!(leash.signalled_at(), Some(at(100).wall));
+    }
+
+    #[test]
+    fn the_first_cause_counts_and_the_earlier_deadline() {
+        let (leash, container) = (Leash::new(), "c1".parse::<ContainerId>().unwrap());
+        leash.runs(&container, at(100));
+        assert_eq!(leash.cause(), None);
+        let term = leash.order(Cause::Lease, secs(5), at(100));
+        assert_eq!(term, Some(Halt::Term(container.clone(), secs(5))));
+        assert_eq!(leash.order(Cause::Asked, secs(5), at(101)), None);
+        assert_eq!(leash.order(Cause::Asked, secs(1), at(101)), Some(Halt::KillAfter(container, secs(1))));
+        assert_eq!(leash.cause(), Some(Cause::Lease));
     }
 
     #[test]
     fn a_flood_of_orders_is_bounded() {
         let (leash, container) = (Leash::new(), "c1".parse().unwrap());
         leash.runs(&container, at(100));
-        let halts = (0..100).rev().filter_map(|grace| leash.order(secs(grace), at(100))).count();
+        let halts =
+            (0..100).rev().filter_map(|grace| leash.order(Cause::Asked, secs(grace), at(100))).count();
         assert_eq!(halts, 1 + MOST_KILLS as usize);
     }
 

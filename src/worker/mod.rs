@@ -3,7 +3,7 @@
 //! Each file is one thread or one job. [`heartbeat`] asks the master what this node is to run; [`desired`] holds that
 //! against what there is, by the rules of [`crate::control::reconcile`]; [`crew`] starts one [`monitor`] thread per
 //! attempt, which walks its container through its life; [`reporter`] tells the master until it has answered; [`logs`]
-//! keeps and shows what containers wrote; [`handlers`] answers requests.
+//! keeps and shows what containers wrote; [`lease`] ends what a cut-off node must not run; [`handlers`] answers requests.
 //!
 //! Nothing here decides where a task runs: the heartbeat's reply says what this node is to run, and that is all
 //! that it runs.
@@ -13,10 +13,12 @@ mod desired;
 mod handlers;
 mod heartbeat;
 mod identity;
+mod lease;
 mod leash;
 mod link;
 pub mod logs;
 mod monitor;
+mod outbox;
 mod pulls;
 mod remove_all;
 mod reporter;
@@ -51,9 +53,11 @@ use crate::worker::desired::Desired;
 use crate::worker::handlers::Api;
 use crate::worker::heartbeat::{Heartbeat, Offer};
 use crate::worker::identity::Identity;
+use crate::worker::lease::LeaseKeeper;
 use crate::worker::link::MasterLink;
 use crate::worker::logs::{LogLimits, LogStore, LogStoreError, Logs, Source};
 use crate::worker::monitor::Ground;
+use crate::worker::outbox::Outbox;
 use crate::worker::pulls::Pulls;
 use crate::worker::reporter::{Event, Reporter};
 use crate::worker::settings::{EngineKind, Settings};
@@ -62,6 +66,9 @@ use crate::worker::watch::EngineWatch;
 
 /// The folder of the logs in the data folder.
 const LOGS_FOLDER: &str = "logs";
+
+/// The folder of the ends that no container tells.
+const OUTBOX_FOLDER: &str = "outbox";
 
 /// How long `--drain-on-exit` waits for containers to end and for the master to hear of it, beyond the grace.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
@@ -76,6 +83,8 @@ pub enum StartError {
     DataDir(DataDirError),
     /// Its logs can't be kept.
     Logs(LogStoreError),
+    /// Its outbox can't be made.
+    Outbox(std::io::Error),
     /// Its Engine can't be used.
     Engine(EngineError),
     /// Its master's address can't be used.
@@ -96,6 +105,7 @@ impl StartError {
             | Self::Serve(_) => EXIT_USAGE,
             Self::DataDir(DataDirError::TooLoose { .. } | DataDirError::Damaged { .. })
             | Self::Logs(_)
+            | Self::Outbox(_)
             | Self::Thread(_) => 1,
         }
     }
@@ -106,6 +116,7 @@ impl fmt::Display for StartError {
         match self {
             Self::DataDir(error) => error.fmt(f),
             Self::Logs(error) => error.fmt(f),
+            Self::Outbox(error) => write!(f, "failed to make the outbox: {error}"),
             Self::Engine(error) => error.fmt(f),
             Self::Master(error) => error.fmt(f),
             Self::Serve(error) => match std::error::Error::source(error) {
@@ -216,13 +227,17 @@ impl Parts {
         let limits =
             LogLimits { per_attempt_bytes: settings.log_max_bytes, total_bytes: settings.log_total_bytes };
         let logs = LogStore::open(&identity.folder().file(LOGS_FOLDER), limits).map_err(StartError::Logs)?;
+        let outbox = Outbox::open(identity.folder().file(OUTBOX_FOLDER)).map_err(StartError::Outbox)?;
         let ((give_jobs, jobs), (tell, events)) = (crew::channel(), reporter::channel());
         let (register, (nudge, nudged)) = (bounded(1), bounded(1));
+        let desired = Arc::new(Desired::new(give_jobs, tell));
         let ground = Ground {
             slots: Slots::new(settings.engine_concurrency),
             pulls: Pulls::start(Arc::clone(&engine)).map_err(StartError::Thread)?,
             logs: Arc::new(logs),
-            desired: Arc::new(Desired::new(give_jobs, tell)),
+            outbox: Arc::new(outbox),
+            lease: Arc::new(LeaseKeeper::open(identity.folder(), Arc::clone(&desired))),
+            desired,
             owner: OnceLock::new(),
             log_max_bytes: settings.log_max_bytes,
             nudge: nudge.clone(),
@@ -280,7 +295,7 @@ impl Parts {
             register: tell_register,
             give_up: give_up.clone(),
         };
-        let watch = Arc::clone(&self.watch);
+        let (watch, lease) = (Arc::clone(&self.watch), Arc::clone(&self.ground.lease));
         let crew = Crew::new(Arc::clone(&self.ground), channels.jobs, self.places);
         let heartbeat = Heartbeat {
             offer,
@@ -295,6 +310,7 @@ impl Parts {
         };
         supervisor.vital("crew", move |stop| crew.run(&stop))?;
         supervisor.vital("reporter", move |stop| reporter.run(&stop))?;
+        supervisor.vital("lease", move |stop| lease.run(&stop))?;
         supervisor.vital("engine-watch", move |stop| watch.run(&stop))?;
         supervisor.vital("heartbeat", move |stop| heartbeat.run(&stop))
     }

@@ -26,8 +26,10 @@ use crate::runtime::clock;
 use crate::runtime::supervise::{Stop, panic_message};
 use crate::worker::crew::{Walk, What};
 use crate::worker::desired::Desired;
+use crate::worker::lease::LeaseKeeper;
 use crate::worker::leash::Leash;
 use crate::worker::logs::LogStore;
+use crate::worker::outbox::Outbox;
 use crate::worker::pulls::Pulls;
 use crate::worker::reporter::{Event, Step};
 use crate::worker::slots::Slots;
@@ -44,7 +46,9 @@ pub(super) struct Ground {
     pub(super) slots: Slots,
     pub(super) pulls: Arc<Pulls>,
     pub(super) logs: Arc<LogStore>,
+    pub(super) outbox: Arc<Outbox>,
     pub(super) desired: Arc<Desired>,
+    pub(super) lease: Arc<LeaseKeeper>,
     /// Set by the registration, before anything is launched.
     pub(super) owner: OnceLock<Owner>,
     pub(super) log_max_bytes: u64,
@@ -232,6 +236,9 @@ impl Monitor {
         };
         self.ground.desired.observe_end(self.key());
         self.leash().let_go();
+        if !is_told_by_a_container(&step) {
+            self.ground.outbox.keep(self.key(), &step);
+        }
         let (answer, answered) = bounded(1);
         self.ground.desired.report(Event { key: self.key().clone(), step, answer: Some(answer) });
         let kept = if has_run { self.collect_log() } else { Ok(()) };
@@ -240,6 +247,7 @@ impl Monitor {
             recv(self.ground.stop.channel_ref()) -> _ => return,
         };
         self.ground.desired.acknowledge(self.key());
+        self.ground.outbox.remove(self.key());
         if kept.and_then(|()| self.remove()).is_ok() {
             self.ground.desired.release(self.key());
             if matches!(verdict, Ok(Verdict::Stale | Verdict::Unknown)) {
@@ -247,6 +255,14 @@ impl Monitor {
                 let _ = self.ground.nudge.try_send(());
             }
         }
+    }
+}
+
+/// Whether the Engine holds a container that would tell this end again.
+const fn is_told_by_a_container(step: &Step) -> bool {
+    match step {
+        Step::Ended(ending) => ending.started_at.is_some() && ending.exit_code.is_some(),
+        Step::Refused(..) | Step::Progress(_) | Step::Running(..) => false,
     }
 }
 

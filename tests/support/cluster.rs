@@ -11,7 +11,9 @@ use podling::control::tasks::Tasks;
 use podling::model::id::{Incarnation, NodeId, Revision, TaskId};
 use podling::model::node::{Availability, NodeAddress, NodeStatus, Registration};
 use podling::model::resources::{CpuMillis, MemoryBytes};
-use podling::model::spec::{DEFAULT_STOP_GRACE, Labels, Network, Ports, PullPolicy, TaskSpec, Variables};
+use podling::model::spec::{
+    DEFAULT_STOP_GRACE, Labels, Network, OnNodeLost, Ports, PullPolicy, TaskSpec, Variables,
+};
 use podling::model::task::{Placement, Step};
 use podling::model::time::{Mono, Now, WallTime};
 
@@ -41,6 +43,7 @@ pub(crate) fn spec() -> Arc<TaskSpec> {
         user: None,
         workdir: None,
         pending_timeout: None,
+        on_node_lost: OnNodeLost::Fail,
         stop_grace: DEFAULT_STOP_GRACE,
     })
 }

@@ -18,7 +18,7 @@ use podling::engine::{
 };
 use podling::model::id::{Attempt, ContainerId};
 use podling::model::resources::MemoryBytes;
-use podling::model::spec::{Labels, Network, Ports, PullPolicy, TaskSpec, Variables};
+use podling::model::spec::{Labels, Network, OnNodeLost, Ports, PullPolicy, TaskSpec, Variables};
 use ulid::Ulid;
 
 pub(crate) use docker::IMAGE;
@@ -125,6 +125,7 @@ pub(crate) fn program(script: &str, hollow: &[(&str, &str)]) -> TaskSpec {
         user: None,
         workdir: None,
         pending_timeout: None,
+        on_node_lost: OnNodeLost::Fail,
         stop_grace: Duration::from_secs(10),
     }
 }

@@ -109,6 +109,21 @@ impl Part {
         })
     }
 
+    /// Gives it one word more from its next start on.
+    pub(crate) fn also(&mut self, word: &str) {
+        self.words.push(word.to_owned());
+    }
+
+    /// Has it stand still (SIGSTOP), until it is to go on.
+    pub(crate) fn stand_still(&self) {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+    }
+
+    /// Has it go on (SIGCONT).
+    pub(crate) fn go_on(&self) {
+        kill_process(self.pid(), Signal::CONT).unwrap();
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -8,6 +8,7 @@
 
 pub(crate) mod docker;
 pub(crate) mod part;
+pub(crate) mod proxy;
 pub(crate) mod registry;
 
 use std::collections::BTreeMap;
@@ -131,13 +132,20 @@ impl Cluster {
     /// Starts a worker and waits until the master knows it.
     #[track_caller]
     pub(crate) fn start_worker(&mut self, id: &str, options: WorkerOptions) {
+        let master = self.master.url();
+        self.start_worker_at(id, options, &master);
+    }
+
+    /// The same, for one that reaches the master at another address.
+    #[track_caller]
+    pub(crate) fn start_worker_at(&mut self, id: &str, options: WorkerOptions, master: &str) {
         if options.engine == "docker" {
             drop(docker::engine());
             self.uses_docker = true;
         }
         let mut words = to_words(&["--listen", "127.0.0.1:0", "--heartbeat-ms", "200", "--node-id", id]);
         words.extend(["--data-dir".to_owned(), self.data_of(id).display().to_string()]);
-        words.extend(["--master".to_owned(), self.master.url()]);
+        words.extend(["--master".to_owned(), master.to_owned()]);
         words.extend(to_words(&["--engine", options.engine]));
         words.extend(["--capacity".to_owned(), options.capacity.to_string()]);
         words.extend(["--engine-concurrency".to_owned(), options.concurrency.to_string()]);
@@ -167,6 +175,11 @@ impl Cluster {
         let address = self.master.address.to_string();
         self.master.start_again(&[("127.0.0.1:0", &address)]);
         assert_eq!(self.master.address.to_string(), address);
+    }
+
+    /// The master's data folder.
+    pub(crate) fn data_of_master(&self) -> PathBuf {
+        self.folder.path().join("master")
     }
 
     /// The number of the master's present start.

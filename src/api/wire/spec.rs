@@ -12,7 +12,8 @@ use super::{Mistake, MistakeKind, millis, present};
 use crate::model::id::TaskName;
 use crate::model::resources::{CpuMillis, MemoryBytes};
 use crate::model::spec::{
-    DEFAULT_STOP_GRACE, LONGEST_WAIT, Labels, Network, PortMapping, Ports, PullPolicy, TaskSpec, Variables,
+    DEFAULT_STOP_GRACE, LONGEST_WAIT, Labels, Network, OnNodeLost, PortMapping, Ports, PullPolicy, TaskSpec,
+    Variables,
 };
 
 /// The largest `count`.
@@ -62,7 +63,7 @@ pub struct TaskRequest {
     /// Restart policy. Only `never` is built.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartWire>,
-    /// `fail`; `reschedule` is not built.
+    /// `fail`, `reschedule`.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub on_node_lost: Option<String>,
     /// How long it may wait for a node; 0: for ever.
@@ -150,19 +151,14 @@ fn refuse_what_is_not_built(request: &TaskRequest) -> Result<(), Mistake> {
         return Err(Mistake::not_supported(field, "is not supported yet"));
     }
     match request.restart.as_ref().map(|restart| restart.policy.as_str()) {
-        None | Some("never") => {}
+        None | Some("never") => Ok(()),
         Some("on-failure" | "always") => {
-            return Err(Mistake::not_supported("restart", "only the policy never is supported yet"));
+            Err(Mistake::not_supported("restart", "only the policy never is supported yet"))
         }
         Some(other) => {
             let why = format!("{other:?} must be never, on-failure or always");
-            return Err(Mistake::invalid("restart.policy", why));
+            Err(Mistake::invalid("restart.policy", why))
         }
-    }
-    match request.on_node_lost.as_deref() {
-        None | Some("fail") => Ok(()),
-        Some("reschedule") => Err(Mistake::not_supported("on_node_lost", "only fail is supported yet")),
-        Some(other) => Err(Mistake::invalid("on_node_lost", format!("{other:?} must be fail or reschedule"))),
     }
 }
 
@@ -201,6 +197,9 @@ pub struct SpecWire {
     /// Folder that the command starts in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
+    /// `fail`, `reschedule`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_node_lost: Option<String>,
     /// How long it may wait for a node; 0: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_timeout_ms: Option<u64>,
@@ -223,6 +222,7 @@ impl From<TaskRequest> for SpecWire {
             pull: request.pull,
             user: request.user,
             workdir: request.workdir,
+            on_node_lost: request.on_node_lost,
             pending_timeout_ms: request.pending_timeout_ms,
             stop_grace_ms: request.stop_grace_ms,
         }
@@ -248,6 +248,7 @@ impl From<&TaskSpec> for SpecWire {
             pull: Some(spec.pull.as_str().to_owned()),
             user: spec.user.as_ref().map(|user| user.as_str().to_owned()),
             workdir: spec.workdir.as_ref().map(|folder| folder.as_str().to_owned()),
+            on_node_lost: Some(spec.on_node_lost.as_str().to_owned()),
             pending_timeout_ms: spec.pending_timeout.map(millis),
             stop_grace_ms: Some(millis(spec.stop_grace)),
         }
@@ -278,6 +279,10 @@ impl TryFrom<SpecWire> for TaskSpec {
             pull: field("pull", wire.pull.as_deref().map_or(Ok(PullPolicy::default()), str::parse))?,
             user: field("user", wire.user.as_deref().map(str::parse).transpose())?,
             workdir: field("workdir", wire.workdir.as_deref().map(str::parse).transpose())?,
+            on_node_lost: field(
+                "on_node_lost",
+                wire.on_node_lost.as_deref().map_or(Ok(OnNodeLost::default()), str::parse),
+            )?,
             pending_timeout: wait("pending_timeout_ms", wire.pending_timeout_ms)?,
             stop_grace: wait("stop_grace_ms", wire.stop_grace_ms)?.unwrap_or(DEFAULT_STOP_GRACE),
         })
@@ -359,11 +364,18 @@ mod tests {
             r#"{"name":"web","image":"nginx:1","command":["a","b"],"env":{"K":"V"},"labels":{"l":"1"},
                 "ports":[{"host":8080,"container":80}],"cpu_millis":500,"memory_bytes":268435456,"network":"bridge",
                 "pull":"always","user":"1000:1000","workdir":"/srv","pending_timeout_ms":0,"stop_grace_ms":5,
-                "restart":{"policy":"never"},"on_node_lost":"fail"}"#,
+                "restart":{"policy":"never"},"on_node_lost":"reschedule"}"#,
         );
         let spec = creation.unwrap().spec;
         let again = TaskSpec::try_from(SpecWire::from(&*spec)).unwrap();
         assert_eq!(again, *spec);
+        assert_eq!(again.on_node_lost, OnNodeLost::Reschedule);
+    }
+
+    #[test]
+    fn a_spec_of_before_a_field_was_known_has_its_default() {
+        let wire: SpecWire = serde_json::from_str(r#"{"image":"nginx"}"#).unwrap();
+        assert_eq!(TaskSpec::try_from(wire).unwrap().on_node_lost, OnNodeLost::Fail);
     }
 
     #[test]
@@ -402,7 +414,6 @@ mod tests {
         for extra in [
             r#""constraints":{"disk":"ssd"}"#,
             r#""restart":{"policy":"always"}"#,
-            r#""on_node_lost":"reschedule""#,
             r#""network":"node""#,
             r#""secrets":[]"#,
             r#""mounts":[]"#,

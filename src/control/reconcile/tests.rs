@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::id::Attempt;
-use crate::model::spec::{Labels, Network, Ports, PullPolicy, Variables};
+use crate::model::spec::{Labels, Network, OnNodeLost, Ports, PullPolicy, Variables};
 
 fn key(task: &str, attempt: u32) -> AttemptKey {
     AttemptKey { task: format!("{task:0<20}").parse().unwrap(), attempt: Attempt(attempt) }
@@ -22,6 +22,7 @@ fn order(key: &AttemptKey) -> Order {
         user: None,
         workdir: None,
         pending_timeout: None,
+        on_node_lost: OnNodeLost::Fail,
         stop_grace: DEFAULT_STOP_GRACE,
     };
     Order { key: key.clone(), name: "t".parse().unwrap(), index: None, spec: Arc::new(spec) }
@@ -164,6 +165,39 @@ fn a_stranger_that_runs_is_stopped_only_by_a_whole_set() {
     let beat = ledger.begin_beat();
     assert_eq!(ledger.apply(DesiredSet { at: mark(1, 1), complete: false, beat, wanted: vec![] }), []);
     assert_eq!(set(&mut ledger, mark(1, 2), vec![]), [stop(&a)]);
+}
+
+#[test]
+fn what_runs_under_the_lease_is_known_until_it_ends() {
+    let (mut ledger, a, b, c) = (Ledger::default(), key("a", 1), key("b", 1), key("c", 1));
+    let mut leased = order(&a);
+    Arc::make_mut(&mut leased.spec).on_node_lost = OnNodeLost::Reschedule;
+    Arc::make_mut(&mut leased.spec).stop_grace = Duration::from_secs(3);
+    ledger.push(mark(1, 5), leased).unwrap();
+    ledger.push(mark(1, 6), order(&b)).unwrap();
+    ledger.adopt(c.clone(), "c1".parse().unwrap(), true);
+    ledger.observe_lease(&c);
+    let under =
+        |ledger: &Ledger| ledger.leased().map(|(key, grace)| (key.clone(), grace)).collect::<Vec<_>>();
+    assert_eq!(under(&ledger), [(a.clone(), Duration::from_secs(3)), (c.clone(), DEFAULT_STOP_GRACE)]);
+    assert!(ledger.is_leased(&a) && !ledger.is_leased(&b) && ledger.is_leased(&c));
+    ledger.observe_end(&a);
+    assert_eq!(under(&ledger), [(c, DEFAULT_STOP_GRACE)]);
+}
+
+#[test]
+fn an_end_that_waited_on_the_disk_is_never_launched_nor_made_undone_by_a_container() {
+    let (mut ledger, a) = (Ledger::default(), key("a", 1));
+    ledger.adopt_end(&a);
+    ledger.adopt(a.clone(), "c1".parse().unwrap(), false);
+    assert_eq!(ledger.push(mark(1, 5), order(&a)), Ok(None));
+    assert_eq!(set(&mut ledger, mark(1, 6), vec![run(&a)]), []);
+    assert_eq!(set(&mut ledger, mark(1, 7), vec![]), [], "kept until it was acknowledged");
+    assert_eq!(ledger.get(&a).map(|held| held.stage), Some(Stage::Ended));
+    ledger.acknowledge(&a);
+    ledger.release(&a);
+    set(&mut ledger, mark(1, 8), vec![]);
+    assert!(ledger.get(&a).is_none());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::engine::{ContainerRequest, LABEL_ATTEMPT, LABEL_CLUSTER, LABEL_NODE, LABEL_TASK};
+use crate::engine::{ContainerRequest, LABEL_ATTEMPT, LABEL_CLUSTER, LABEL_LEASE, LABEL_NODE, LABEL_TASK};
 use crate::model::resources::CpuMillis;
 use crate::model::spec::{PortMapping, TaskSpec};
 
@@ -144,8 +144,9 @@ fn labels(request: &ContainerRequest) -> BTreeMap<&str, String> {
         (LABEL_TASK, key.task.to_string()),
         (LABEL_ATTEMPT, key.attempt.to_string()),
     ];
+    let lease = request.spec.on_node_lost.is_leased().then(|| (LABEL_LEASE, "1".to_owned()));
     // Order: ours come last and win.
-    users.chain(ours).collect()
+    users.chain(ours).chain(lease).collect()
 }
 
 fn port_name(port: &PortMapping) -> String {
@@ -184,7 +185,7 @@ mod tests {
     use crate::engine::{ContainerKey, Owner};
     use crate::model::id::Attempt;
     use crate::model::resources::MemoryBytes;
-    use crate::model::spec::{Labels, Network, Ports, Protocol, PullPolicy, Variables};
+    use crate::model::spec::{Labels, Network, OnNodeLost, Ports, Protocol, PullPolicy, Variables};
 
     fn request() -> ContainerRequest {
         let map = |k: &str, v: &str| BTreeMap::from([(k.to_owned(), v.to_owned())]);
@@ -202,6 +203,7 @@ mod tests {
             user: Some("1000:1000".parse().unwrap()),
             workdir: Some("/srv".parse().unwrap()),
             pending_timeout: None,
+            on_node_lost: OnNodeLost::Fail,
             stop_grace: Duration::from_secs(10),
         };
         let owner = Owner { cluster: "c".repeat(26).parse().unwrap(), node: "n1".parse().unwrap() };
@@ -245,6 +247,14 @@ mod tests {
             },
         });
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn only_what_is_rescheduled_runs_under_a_lease() {
+        let mut request = request();
+        assert!(!labels(&request).contains_key(LABEL_LEASE));
+        Arc::make_mut(&mut request.spec).on_node_lost = OnNodeLost::Reschedule;
+        assert_eq!(labels(&request).get(LABEL_LEASE).map(String::as_str), Some("1"));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::time::UNIX_EPOCH;
 use serde::Deserialize;
 
 use crate::engine::{
-    ContainerKey, Description, EngineError, LABEL_ATTEMPT, LABEL_CLUSTER, LABEL_NODE, LABEL_TASK, Listed,
-    Observed, Owner, Phase,
+    ContainerKey, Description, EngineError, LABEL_ATTEMPT, LABEL_CLUSTER, LABEL_LEASE, LABEL_NODE,
+    LABEL_TASK, Listed, Observed, Owner, Phase,
 };
 use crate::model::id::Attempt;
 use crate::model::resources::{CpuMillis, MemoryBytes};
@@ -79,7 +79,8 @@ impl Row {
     /// The row in our own terms; none where its labels name no attempt, or its state is unknown.
     pub(super) fn listed(&self) -> Option<Listed> {
         let key = key(self.labels.as_ref())?;
-        Some(Listed { id: self.id.parse().ok()?, key, phase: phase(&self.state)? })
+        let is_leased = self.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_LEASE));
+        Some(Listed { id: self.id.parse().ok()?, key, phase: phase(&self.state)?, is_leased })
     }
 }
 

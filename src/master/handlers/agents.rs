@@ -6,13 +6,17 @@ use crate::api::wire::agent::{
     HeartbeatRequest, RegisterReply, RegisterRequest, ReportsReply, ReportsRequest,
 };
 use crate::api::wire::millis;
+use crate::control::lease;
 use crate::http::{Problem, Request};
 use crate::master::state::{AsOf, BeatError, RegisterError, ReportError};
-use crate::model::id::NodeId;
+use crate::model::id::{AttemptKey, NodeId};
 use crate::model::node::{NodeAddress, Registration};
 use crate::model::time::Now;
 use crate::rest::{problem_of, read};
 use crate::runtime::clock;
+
+/// How many attempts that are not known here one line of the log names.
+const NAMED_UNKNOWN: usize = 20;
 
 impl Api {
     /// POST /nodes
@@ -39,7 +43,7 @@ impl Api {
             epoch: settings.epoch,
             incarnation: granted.value.incarnation,
             node_timeout_ms: millis(settings.node_timeout),
-            lease_ms: millis(settings.node_timeout * 2 / 3),
+            lease_ms: millis(lease::of_timeout(settings.node_timeout)),
         };
         let status = if granted.value.is_new { 201 } else { 200 };
         Ok(Answer::Reply(AsOf { value: json(status, &reply), at: granted.at }))
@@ -57,6 +61,13 @@ impl Api {
         })?;
         if set.value.register && !self.state.journal().is_failing() {
             log::info!("node online again node={node}");
+        }
+        if let Some(unknown) = self.state.news_of_unknown(node) {
+            let first: Vec<String> = unknown.iter().take(NAMED_UNKNOWN).map(AttemptKey::to_string).collect();
+            let (count, first) = (unknown.len(), first.join(","));
+            log::warn!(
+                "in quarantine: attempts that are not known here node={node} count={count} first={first}"
+            );
         }
         if let Some(shown) = self.state.node(node) {
             self.dispatcher.heard(&NodeAddress { host: shown.value.hostname, port: shown.value.port });

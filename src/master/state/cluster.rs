@@ -9,11 +9,12 @@ use crate::api::wire::node::NodeView;
 use crate::control::change::{Change, Misfit};
 use crate::control::nodes::{Beat, NodeEntry, Nodes};
 use crate::control::tasks::Tasks;
-use crate::model::id::{ClusterId, Incarnation, NodeId, Revision};
+use crate::model::id::{AttemptKey, ClusterId, Incarnation, NodeId, Revision};
 use crate::model::node::{Availability, NodeStatus, Registration};
 use crate::model::task::{Ending, Refused, Step, Task, TaskState};
 use crate::model::time::Now;
 
+use super::quarantine::{is_in_set, strangers};
 use super::{AsOf, State, StoreFull};
 
 /// Why a node was not registered.
@@ -126,11 +127,13 @@ impl State {
             let change = Change::Status { node: beat.node_id.clone(), status: NodeStatus::Online };
             let _ = self.commit(&mut nodes, &mut tasks, change, now);
         }
-        let has_strangers = beat.running_tasks.iter().any(|held| {
-            tasks.get(&held.task_id).is_none_or(|task| {
-                task.attempt != held.attempt || task.holds_place_on() != Some(&beat.node_id)
-            })
-        });
+        let held = beat.running_tasks.iter();
+        let mut held = held.map(|held| AttemptKey { task: held.task_id.clone(), attempt: held.attempt });
+        // In quarantine strangers stay, so nobody waits for their end.
+        let has_strangers = !self.is_quarantined && held.any(|key| !is_in_set(&tasks, beat, &key));
+        if self.is_quarantined {
+            nodes.note_unknown(&beat.node_id, strangers(&tasks, beat));
+        }
         let had_room =
             nodes.get(&beat.node_id).is_some_and(|entry| crate::control::fit::obstacle(entry).is_none());
         let applied = if beat.epoch == self.settings.epoch { beat.revision } else { Revision(0) };
@@ -172,7 +175,7 @@ impl State {
             cluster_id: self.settings.cluster.clone(),
             epoch: self.settings.epoch,
             revision: self.journal.last_position(),
-            complete: true,
+            complete: !self.is_quarantined,
             register,
             tasks: tasks.live_on(&beat.node_id).map(|entry| desired(&entry.task)).collect(),
             forget: nodes.logs_to_forget(&beat.node_id),
@@ -369,7 +372,12 @@ fn view(entry: &NodeEntry) -> NodeView {
             NodeStatus::Online if entry.is_settling() => {
                 Some("it was offline, and is ending what it must no longer run".to_owned())
             }
-            NodeStatus::Online | NodeStatus::Offline => None,
+            NodeStatus::Online | NodeStatus::Offline => match entry.unknown().len() {
+                0 => None,
+                count => Some(format!(
+                    "it runs {count} attempts that this master does not know: a start with --accept-state ends them"
+                )),
+            },
         },
     }
 }

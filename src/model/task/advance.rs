@@ -9,6 +9,7 @@ use super::{
     Ended, Ending, MAX_REFUSALS, Outcome, Placement, Reason, Refused, Step, StopIntent, Task, TaskState,
 };
 use crate::model::id::ContainerId;
+use crate::model::spec::OnNodeLost;
 use crate::model::time::WallTime;
 
 impl Task {
@@ -24,7 +25,7 @@ impl Task {
     /// # let spec = TaskSpec { image: "busybox".parse().unwrap(), command: vec![], env: Variables::default(),
     /// #     labels: Labels::default(), ports: Ports::default(), cpu: None, memory: None, network: Network::None,
     /// #     pull: PullPolicy::Never, user: None, workdir: None, pending_timeout: None,
-    /// #     stop_grace: DEFAULT_STOP_GRACE };
+    /// #     on_node_lost: OnNodeLost::Fail, stop_grace: DEFAULT_STOP_GRACE };
     /// let at = WallTime::from_unix_millis(1);
     /// let id = "01JD0000000000000000000000".parse().unwrap();
     /// let mut task = Task::new(id, "web".parse().unwrap(), Arc::new(spec), None, at);
@@ -91,6 +92,11 @@ impl Task {
             TaskState::Pending { .. } => return Err(Refused::Backward),
             TaskState::Ended(_) => return Err(Refused::AlreadySo),
         };
+        if ending.reason == Some(Reason::LeaseExpired) && self.may_be_rescheduled() {
+            let why = format!("the lease of {} ran out, which ended attempt {}", on.node, self.attempt);
+            self.start_over(on, ending.at, why);
+            return Ok(());
+        }
         let (container, started_at) = match &self.state {
             TaskState::Running { container, started_at, .. } => (Some(container.clone()), Some(*started_at)),
             TaskState::Pending { .. } | TaskState::Scheduled { .. } | TaskState::Ended(_) => {
@@ -123,8 +129,8 @@ impl Task {
             self.finish(Outcome::Failed(Reason::Engine), Some(on), at, Some(why));
         } else {
             self.refused_by.push(on.node.clone());
+            let detail = Some(format!("{} refused attempt {}: {why}", on.node, self.attempt));
             self.attempt = self.attempt.next();
-            let detail = Some(format!("{} refused attempt {}: {why}", on.node, self.attempt.0 - 1));
             self.state = TaskState::Pending { since: at, detail };
         }
         Ok(())
@@ -160,7 +166,13 @@ impl Task {
     }
 
     fn lose(&mut self, at: WallTime, why: String) -> Result<(), Refused> {
-        match self.state {
+        match &self.state {
+            TaskState::Scheduled { on, .. } | TaskState::Running { on, .. } if self.may_be_rescheduled() => {
+                // Nobody can tell from here whether the node's worker and its Engine still obey the lease.
+                let why = format!("{why}; the container of attempt {} may still run there", self.attempt);
+                self.start_over(on.clone(), at, why);
+                Ok(())
+            }
             TaskState::Scheduled { .. } | TaskState::Running { .. } => self.end(Ending {
                 at,
                 reason: Some(Reason::NodeLost),
@@ -172,6 +184,18 @@ impl Task {
             TaskState::Pending { .. } => Err(Refused::Backward),
             TaskState::Ended(_) => Err(Refused::AlreadySo),
         }
+    }
+
+    /// Whether it gets another attempt when its node is lost. Whoever asked for its end gets that instead.
+    fn may_be_rescheduled(&self) -> bool {
+        self.spec.on_node_lost == OnNodeLost::Reschedule && self.stop.is_none()
+    }
+
+    /// Waits for a node again, another one than `on` if possible. Counts against nothing.
+    fn start_over(&mut self, on: Placement, at: WallTime, why: String) {
+        self.attempt = self.attempt.next();
+        self.lost_on = Some(on.node);
+        self.state = TaskState::Pending { since: at, detail: Some(why) };
     }
 
     fn finish(&mut self, outcome: Outcome, on: Option<Placement>, at: WallTime, error: Option<String>) {

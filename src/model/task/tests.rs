@@ -1,7 +1,7 @@
 //! Every step from every state: which are taken, which are refused, and what the ends look like.
 
 use super::*;
-use crate::model::spec::{DEFAULT_STOP_GRACE, Labels, Network, Ports, PullPolicy, Variables};
+use crate::model::spec::{DEFAULT_STOP_GRACE, Labels, Network, OnNodeLost, Ports, PullPolicy, Variables};
 
 fn at(millis: u64) -> WallTime {
     WallTime::from_unix_millis(millis)
@@ -21,6 +21,7 @@ fn pending() -> Task {
         user: None,
         workdir: None,
         pending_timeout: None,
+        on_node_lost: OnNodeLost::Fail,
         stop_grace: DEFAULT_STOP_GRACE,
     };
     let id = "01JD0000000000000000000000".parse().unwrap();
@@ -157,6 +158,60 @@ fn refusals_make_new_attempts_until_there_were_too_many() {
     task.advance(place()).unwrap();
     task.advance(refuse()).unwrap();
     assert_eq!(task.status(), TaskStatus::Failed);
+}
+
+fn rescheduled() -> Task {
+    let mut task = pending();
+    Arc::make_mut(&mut task.spec).on_node_lost = OnNodeLost::Reschedule;
+    task
+}
+
+fn lose() -> Step {
+    Step::Lose { at: at(6), why: "worker-1 was silent for 31.0 s".to_owned() }
+}
+
+#[test]
+fn a_lost_node_or_lease_makes_a_new_attempt_elsewhere_that_counts_against_nothing() {
+    let expired = Some(Reason::LeaseExpired);
+    for step in [lose(), end(expired, None), end(expired, Some(0)), end(expired, Some(137))] {
+        for steps in [vec![place()], vec![place(), start()]] {
+            let mut task = rescheduled();
+            steps.into_iter().chain([step.clone()]).for_each(|step| task.advance(step).unwrap());
+            assert_eq!((task.status(), task.attempt), (TaskStatus::Pending, Attempt(2)), "{step:?}");
+            assert!(task.avoids(&"worker-1".parse().unwrap()) && task.refused_by.is_empty());
+            let TaskState::Pending { detail: Some(detail), .. } = &task.state else { panic!("no detail") };
+            let may_run = "the container of attempt 1 may still run there";
+            assert_eq!(detail.contains(may_run), step == lose(), "{detail}");
+        }
+    }
+    let mut task = rescheduled();
+    for round in 1..=20 {
+        assert_eq!(task.attempt, Attempt(round), "as often as it takes");
+        task.advance(place()).unwrap();
+        task.advance(lose()).unwrap();
+    }
+}
+
+#[test]
+fn who_asked_for_the_end_gets_that_and_no_further_attempt() {
+    for last in [lose(), end(Some(Reason::LeaseExpired), Some(0))] {
+        let mut task = rescheduled();
+        [place(), start(), stop(1000), last].into_iter().for_each(|step| task.advance(step).unwrap());
+        assert_eq!((task.status(), task.attempt), (TaskStatus::Stopped, Attempt(1)));
+    }
+}
+
+#[test]
+fn what_ended_by_itself_before_the_lease_did_is_not_tried_again() {
+    for (last, status) in
+        [(end(None, Some(0)), "completed"), (end(Some(Reason::ExitCode), Some(7)), "failed")]
+    {
+        let mut task = rescheduled();
+        [place(), start(), last].into_iter().for_each(|step| task.advance(step).unwrap());
+        assert_eq!((task.status().as_str(), task.attempt), (status, Attempt(1)));
+    }
+    let refused = rescheduled().advance(lose());
+    assert_eq!(refused, Err(Refused::Backward), "what waits for a node is lost with none");
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::select;
+use crossbeam_channel::{after, select};
 
 use super::observe::{self, FailedStart};
 use super::{Monitor, Outcome};
@@ -19,6 +19,7 @@ use crate::model::resources::MemoryBytes;
 use crate::model::spec::{ImageRef, PullPolicy};
 use crate::model::task::{Ending, Reason};
 use crate::runtime::clock;
+use crate::worker::leash::Cause;
 use crate::worker::pulls::News;
 use crate::worker::reporter::Step;
 
@@ -31,6 +32,9 @@ const MOST_PULLS: u32 = 3;
 /// A container that an earlier process made is looked at twice, so far apart, before it is started: that process may
 /// have asked for its start.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
+
+/// How often a monitor that waits for a lease looks whether there is one.
+const LEASE_LOOK: Duration = Duration::from_millis(100);
 
 impl Monitor {
     /// Makes the container, fetching the image where that is needed.
@@ -122,7 +126,31 @@ impl Monitor {
         if !self.leash().is_pulled() {
             return Ok(());
         }
-        Err(failed(Reason::Stopped, "it was to stop before it ran".to_owned()))
+        Err(match self.leash().cause() {
+            Some(Cause::Lease) => {
+                failed(Reason::LeaseExpired, "the node's lease ran out before it ran".to_owned())
+            }
+            Some(Cause::Asked) | None => failed(Reason::Stopped, "it was to stop before it ran".to_owned()),
+        })
+    }
+
+    /// Whether the container may be started now: where it runs under the node's lease, only while that is held.
+    fn may_start(&self) -> bool {
+        !self.ground.desired.is_leased(self.key()) || self.ground.lease.may_start()
+    }
+
+    /// Waits until the lease is renewed. One that runs out meanwhile, or a set that doesn't name the attempt any more,
+    /// ends it.
+    fn await_lease(&self) -> Result<(), Outcome> {
+        while !self.may_start() {
+            select! {
+                recv(self.leash().pulled()) -> _ => {}
+                recv(after(LEASE_LOOK)) -> _ => {}
+                recv(self.ground.stop.channel_ref()) -> _ => return Err(Outcome::Left),
+            }
+            self.end_if_pulled()?;
+        }
+        Ok(())
     }
 
     /// Starts the container, and gives what the Engine then says of it. `by_another`: an earlier process made it.
@@ -144,8 +172,12 @@ impl Monitor {
                 }
             }
             self.end_if_pulled()?;
-            match self.with_slot(|engine| engine.start(container)) {
-                Ok(()) => return self.look(container),
+            // Order: the slot first, because waiting for one may take longer than the lease lasts.
+            let started =
+                self.with_slot(|engine| self.may_start().then(|| engine.start(container)).transpose());
+            match started {
+                Ok(None) => self.await_lease()?,
+                Ok(Some(())) => return self.look(container),
                 Err(EngineError::NotFound { .. }) => return Err(self.vanished(None)),
                 Err(EngineError::Failed { why, .. } | EngineError::Rejected { why, .. }) => {
                     return self.explain_failed_start(container, &why);

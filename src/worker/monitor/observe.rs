@@ -3,7 +3,7 @@
 use crate::engine::{Observed, Phase};
 use crate::model::task::{Ending, Reason};
 use crate::model::time::WallTime;
-use crate::worker::leash::Leash;
+use crate::worker::leash::{Cause, Leash};
 
 /// Whether the container runs.
 pub(super) const fn runs(observed: &Observed) -> bool {
@@ -20,7 +20,10 @@ pub(super) fn ending(observed: &Observed, leash: &Leash, now: WallTime) -> Endin
     // Of a container that ends at once the Engine may note the end before the start (Docker Engine 20.10).
     let at = observed.finished_at.unwrap_or(now).max(observed.started_at.unwrap_or_default());
     let was_signalled = leash.signalled_at().is_some_and(|signalled| signalled <= at);
-    let (reason, error) = meaning(observed, was_signalled);
+    let (reason, error) = match leash.cause().filter(|_| was_signalled) {
+        Some(cause) => told_to_end(cause),
+        None => meaning(observed),
+    };
     Ending {
         at,
         reason,
@@ -31,12 +34,17 @@ pub(super) fn ending(observed: &Observed, leash: &Leash, now: WallTime) -> Endin
     }
 }
 
-/// Why it ended, as a code and in words. Exit code 0 needs neither, unless it is the answer to a signal.
-fn meaning(observed: &Observed, was_signalled: bool) -> (Option<Reason>, Option<String>) {
-    let code = observed.exit_code;
-    if was_signalled {
-        return (Some(Reason::Stopped), None);
+/// Why an attempt ended that was told to.
+pub(super) fn told_to_end(cause: Cause) -> (Option<Reason>, Option<String>) {
+    match cause {
+        Cause::Asked => (Some(Reason::Stopped), None),
+        Cause::Lease => (Some(Reason::LeaseExpired), Some("the node's lease ran out".to_owned())),
     }
+}
+
+/// Why it ended by itself, as a code and in words. Exit code 0 needs neither.
+fn meaning(observed: &Observed) -> (Option<Reason>, Option<String>) {
+    let code = observed.exit_code;
     match (observed.phase, code, observed.oom_killed) {
         (Phase::Dead, _, _) => (Some(Reason::Engine), Some("the engine calls the container dead".to_owned())),
         (_, 0, _) => (None, None),
@@ -105,7 +113,7 @@ mod tests {
     fn signalled(at: u64) -> Leash {
         let leash = Leash::new();
         let now = Now { mono: Mono::from_boot(Duration::ZERO), wall: WallTime::from_unix_millis(at) };
-        leash.order(Duration::from_secs(1), now);
+        leash.order(Cause::Asked, Duration::from_secs(1), now);
         leash.runs(&"c1".parse().unwrap(), now);
         leash
     }
