@@ -308,6 +308,30 @@ fn lists_are_paged_in_a_stable_order() {
 }
 
 #[test]
+fn several_statuses_are_one_list_in_order() {
+    let state = state();
+    let tasks = create(&state, &["a", "b", "c", "d", "e"], at(100));
+    for name in ["b", "d"] {
+        state.stop(name, None, at(101)).unwrap();
+    }
+    let statuses = vec![TaskStatus::Stopped, TaskStatus::Pending, TaskStatus::Stopped, TaskStatus::Running];
+    let filter = Filter { statuses, ..Filter::default() };
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let (page, next) = state.tasks(&filter, after.as_ref(), 2).value;
+        seen.extend(page.iter().map(|task| task.id.clone()));
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, tasks);
+    let filter = Filter { statuses: vec![TaskStatus::Running], ..Filter::default() };
+    assert!(state.tasks(&filter, None, 2).value.0.is_empty());
+}
+
+#[test]
 fn a_key_makes_one_creation() {
     let state = state();
     let key = |body: u8| Some(KeyUse { key: "k".to_owned(), body_hash: [body; 32] });

@@ -127,8 +127,10 @@ pub struct Held {
     pub container: Option<ContainerId>,
     /// What it is busy with.
     pub detail: Option<String>,
-    /// It runs under the node's lease, with this between TERM and KILL.
-    leased: Option<Duration>,
+    /// Between TERM and KILL where nobody says otherwise.
+    pub stop_grace: Duration,
+    /// It runs under the node's lease.
+    is_leased: bool,
     /// What brought it: a set of an earlier mark knows nothing of it.
     brought_at: Mark,
     /// A container that was found made and not started: nothing happens to it before a set names it.
@@ -183,7 +185,8 @@ impl Ledger {
             stage: if was_started { Stage::Running } else { Stage::Scheduled },
             container: Some(container),
             detail: None,
-            leased: None,
+            stop_grace: DEFAULT_STOP_GRACE,
+            is_leased: false,
             brought_at: Mark::default(),
             is_parked: !was_started,
             acknowledged: None,
@@ -199,18 +202,18 @@ impl Ledger {
 
     /// An attempt that was found runs under the node's lease. Its own grace is not known.
     pub fn observe_lease(&mut self, key: &AttemptKey) {
-        self.update(key, |held| held.leased = held.leased.or(Some(DEFAULT_STOP_GRACE)));
+        self.update(key, |held| held.is_leased = true);
     }
 
     /// Whether an attempt runs under the node's lease.
     pub fn is_leased(&self, key: &AttemptKey) -> bool {
-        self.held.get(key).is_some_and(|held| held.leased.is_some())
+        self.held.get(key).is_some_and(|held| held.is_leased)
     }
 
     /// The attempts that run under the node's lease and haven't ended, with their own graces.
     pub fn leased(&self) -> impl Iterator<Item = (&AttemptKey, Duration)> {
-        let live = self.held.iter().filter(|(_, held)| held.stage != Stage::Ended && !held.is_released);
-        live.filter_map(|(key, held)| Some((key, held.leased?)))
+        let live = self.held.iter().filter(|(_, held)| held.is_leased && held.stage != Stage::Ended);
+        live.map(|(key, held)| (key, held.stop_grace))
     }
 
     /// Takes a push. None: it is known already.
@@ -257,7 +260,7 @@ impl Ledger {
             if held.stage == Stage::Ended {
                 return !held.is_released || held.acknowledged.is_none_or(|began| began >= beat);
             }
-            actions.push(Action::Stop { key: key.clone(), grace: DEFAULT_STOP_GRACE });
+            actions.push(Action::Stop { key: key.clone(), grace: held.stop_grace });
             if std::mem::take(&mut held.is_parked) {
                 actions.push(Action::Resume(key.clone()));
             }
@@ -302,7 +305,8 @@ impl Ledger {
             stage: Stage::Scheduled,
             container: None,
             detail: None,
-            leased: order.spec.on_node_lost.is_leased().then_some(order.spec.stop_grace),
+            stop_grace: order.spec.stop_grace,
+            is_leased: order.spec.on_node_lost.is_leased(),
             brought_at: at,
             is_parked: false,
             acknowledged: None,
@@ -319,7 +323,8 @@ impl Ledger {
             stage: Stage::Ended,
             container: None,
             detail: None,
-            leased: None,
+            stop_grace: DEFAULT_STOP_GRACE,
+            is_leased: false,
             brought_at: at,
             is_parked: false,
             acknowledged: None,

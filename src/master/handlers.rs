@@ -99,7 +99,11 @@ impl Service for Api {
                 self.state.journal().when_durable(reply.at, move || responder.send(reply.value));
             }
             Ok(Answer::Log(log)) => log.serve(responder),
-            Err(problem) => responder.send(problem),
+            // A refusal may rest on a change as well: "no such task" on its removal.
+            Err(problem) => {
+                let journal = self.state.journal();
+                journal.when_durable(journal.last_position(), move || responder.send(problem));
+            }
         }
     }
 }

@@ -38,11 +38,11 @@ pub fn raise(folder: &DataDir, now: WallTime) -> Result<Identity, DataDirError> 
     let identity = match folder.read(FILE)? {
         None => Identity { cluster_id: Ids::default().cluster(now), epoch: Epoch(now_secs) },
         Some(bytes) => {
-            let held: Identity = serde_json::from_slice(&bytes).map_err(|error| DataDirError::Io {
-                operation: "make sense of",
+            let damaged = |why: serde_json::Error| DataDirError::Damaged {
                 path: folder.file(FILE),
-                source: error.into(),
-            })?;
+                why: why.to_string(),
+            };
+            let held: Identity = serde_json::from_slice(&bytes).map_err(damaged)?;
             Identity { epoch: Epoch(held.epoch.next().0.max(now_secs)), ..held }
         }
     };

@@ -45,10 +45,11 @@ impl Ids {
         self.next(now).parse().expect("invariant: a ULID is 26 letters and digits")
     }
 
-    /// Makes sure that every id to come is later than one that was made before a restart.
+    /// Makes sure that every id to come is later than one that was made before a restart: from the next millisecond
+    /// on, because within one the ids of two generators come in any order.
     pub fn after(&self, latest: WallTime) {
         let mut held = self.generator.lock();
-        held.1 = held.1.max(latest);
+        held.1 = held.1.max(WallTime::from_unix_millis(latest.unix_millis().saturating_add(1)));
     }
 
     fn next(&self, now: WallTime) -> String {
@@ -75,5 +76,16 @@ mod tests {
         assert!(made.is_sorted());
         ids.after(WallTime::from_unix_millis(100));
         assert!(ids.task(WallTime::from_unix_millis(9)).as_str() > made[4].as_str());
+    }
+
+    #[test]
+    fn ids_grow_across_restarts_within_one_millisecond() {
+        let now = WallTime::from_unix_millis(100);
+        let before = Ids::default().task(now);
+        for _ in 0..20 {
+            let ids = Ids::default();
+            ids.after(now);
+            assert!(ids.task(now) > before);
+        }
     }
 }

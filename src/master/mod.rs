@@ -63,7 +63,9 @@ impl StartError {
             Self::DataDir(DataDirError::InUse(_) | DataDirError::Io { .. })
             | Self::Store(StoreError::InUse { .. })
             | Self::Serve(_) => EXIT_USAGE,
-            Self::DataDir(DataDirError::TooLoose { .. }) | Self::Store(_) | Self::Thread(_) => 1,
+            Self::DataDir(DataDirError::TooLoose { .. } | DataDirError::Damaged { .. })
+            | Self::Store(_)
+            | Self::Thread(_) => 1,
         }
     }
 }

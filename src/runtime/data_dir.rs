@@ -34,6 +34,13 @@ pub enum DataDirError {
         /// Its mode.
         mode: u32,
     },
+    /// A file in it makes no sense.
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The system refuses.
     Io {
         /// What was tried.
@@ -52,6 +59,7 @@ impl fmt::Display for DataDirError {
             Self::TooLoose { path, mode } => {
                 write!(f, "{} has the mode {mode:04o}; it must be 0700", path.display())
             }
+            Self::Damaged { path, why } => write!(f, "{} is damaged: {why}", path.display()),
             Self::Io { operation, path, source } => write!(f, "{operation} {}: {source}", path.display()),
         }
     }

@@ -19,7 +19,6 @@ use crate::api::wire::agent::{Assignment, AttemptView, HeartbeatReply, HeldAttem
 use crate::control::reconcile::{Action, DesiredSet, Fenced, Held, Ledger, Mark, Order};
 use crate::engine::{Listed, Phase};
 use crate::model::id::{Attempt, AttemptKey, ContainerId, TaskId};
-use crate::model::spec::DEFAULT_STOP_GRACE;
 use crate::model::task::{Ending, Reason};
 use crate::runtime::clock;
 use crate::worker::crew::{Job, Walk, What};
@@ -158,24 +157,26 @@ impl Desired {
         fenced.map_or(Ok(()), |why| Err(NotTaken::Fenced(why)))
     }
 
-    /// Stops the newest attempt at a task. False: this worker holds none.
-    pub(super) fn stop(&self, task: &TaskId, grace: Duration) -> bool {
-        let key = self.inner.lock().ledger.newest(task).map(|(key, _)| key.clone());
-        let Some(key) = key else { return false };
-        self.act(Action::Stop { key, grace });
+    /// Stops the newest attempt at a task, within its own grace where none is given. False: this worker holds none.
+    pub(super) fn stop(&self, task: &TaskId, grace: Option<Duration>) -> bool {
+        let newest = self.inner.lock().ledger.newest(task).map(|(key, held)| (key.clone(), held.stop_grace));
+        let Some((key, own)) = newest else { return false };
+        self.act(Action::Stop { key, grace: grace.unwrap_or(own) });
         true
     }
 
-    /// Takes nothing new any more, and stops everything, as `--drain-on-exit` wants it.
-    pub(super) fn close(&self) {
-        let held: Vec<AttemptKey> = {
+    /// Takes nothing new any more, and stops everything, as `--drain-on-exit` wants it. Gives the longest grace.
+    pub(super) fn close(&self) -> Duration {
+        let held: Vec<(AttemptKey, Duration)> = {
             let mut inner = self.inner.lock();
             inner.is_closing = true;
-            inner.ledger.unreleased().map(|(key, _)| key.clone()).collect()
+            inner.ledger.unreleased().map(|(key, held)| (key.clone(), held.stop_grace)).collect()
         };
-        for key in held {
-            self.act(Action::Stop { key, grace: DEFAULT_STOP_GRACE });
+        let longest = held.iter().map(|(_, grace)| *grace).max().unwrap_or_default();
+        for (key, grace) in held {
+            self.act(Action::Stop { key, grace });
         }
+        longest
     }
 
     /// Whether nothing is left of any attempt.

@@ -13,7 +13,6 @@ use crate::api::wire::task::StopRequest;
 use crate::control::reconcile::Fenced;
 use crate::http::{Problem, Request, Responder, Response, Service};
 use crate::model::id::{Incarnation, TaskId};
-use crate::model::spec::DEFAULT_STOP_GRACE;
 use crate::rest::{self, log::LogQuery, problem_of, read};
 use crate::worker::desired::{Desired, NotTaken, view};
 use crate::worker::link::MasterLink;
@@ -95,7 +94,7 @@ impl Api {
     fn stop_task(&self, words: &[String], request: &Request) -> Result<Response, Problem> {
         let asked: StopRequest =
             if request.body.is_empty() { StopRequest::default() } else { read(request)? };
-        let grace = asked.grace().map_err(|mistake| problem_of(&mistake))?.unwrap_or(DEFAULT_STOP_GRACE);
+        let grace = asked.grace().map_err(|mistake| problem_of(&mistake))?;
         let is_held = word(words).parse().is_ok_and(|task| self.desired.stop(&task, grace));
         if is_held {
             Ok(Response::json(202, &serde_json::json!({})))

@@ -77,7 +77,8 @@ impl Heartbeat {
         let mut must_register = true;
         let mut failures = 0;
         while !stop.requested() {
-            let done = if must_register { self.register() } else { self.beat() };
+            let was_registering = must_register;
+            let done = if was_registering { self.register() } else { self.beat() };
             match done {
                 Ok(true) => must_register = true,
                 Ok(false) if std::mem::take(&mut must_register) => {
@@ -88,7 +89,7 @@ impl Heartbeat {
                 Err(error) => {
                     failures += 1;
                     self.take_up_containers();
-                    match self.after(&error, failures) {
+                    match self.after(&error, failures, was_registering) {
                         Next::Again => {}
                         Next::Register => must_register = true,
                         Next::End => {
@@ -224,7 +225,9 @@ impl Heartbeat {
         }
     }
 
-    fn after(&self, error: &ClientError, failures: u32) -> Next {
+    /// Only what the master says of this node for good ends it: that a later worker has taken over, or that it can't
+    /// register.
+    fn after(&self, error: &ClientError, failures: u32, was_registering: bool) -> Next {
         let Some(problem) = error.problem() else {
             if failures == 1 {
                 log::warn!("no answer from the master master={} because={error}", self.link.address());
@@ -232,12 +235,12 @@ impl Heartbeat {
             return Next::Again;
         };
         match (problem.status, problem.code.as_ref()) {
-            (404, _) => return Next::Register,
+            (404, _) if !was_registering => return Next::Register,
             (409, "superseded") => {
                 self.give_up.because(format!("a later worker has taken over {}", self.offer.node));
                 return Next::End;
             }
-            (400 | 403 | 409 | 422, _) => {
+            (400 | 403 | 409 | 422, _) if was_registering => {
                 self.give_up.because(format!("the master refuses this node: {}", problem.detail));
                 return Next::End;
             }

@@ -35,11 +35,7 @@ impl Identity {
     /// # Errors
     /// The file can't be read, written, or made sense of, or the folder is another node's.
     pub(super) fn raise(folder: DataDir, node_id: &NodeId) -> Result<Self, DataDirError> {
-        let refuse = |why: String| DataDirError::Io {
-            operation: "make sense of",
-            path: folder.file(FILE),
-            source: std::io::Error::other(why),
-        };
+        let refuse = |why: String| DataDirError::Damaged { path: folder.file(FILE), why };
         let kept = match folder.read(FILE)? {
             None => Kept {
                 node_id: node_id.clone(),

@@ -103,7 +103,7 @@ impl StartError {
             | Self::Engine(_)
             | Self::Master(_)
             | Self::Serve(_) => EXIT_USAGE,
-            Self::DataDir(DataDirError::TooLoose { .. })
+            Self::DataDir(DataDirError::TooLoose { .. } | DataDirError::Damaged { .. })
             | Self::Logs(_)
             | Self::Outbox(_)
             | Self::Thread(_) => 1,
@@ -189,8 +189,8 @@ fn offer(settings: &Settings, address: SocketAddr) -> Offer {
 /// Stops every container, and waits until the master has heard of it.
 fn drain_within(desired: &Desired, extra: Duration) {
     log::info!("draining");
-    desired.close();
-    let deadline = clock::mono() + crate::model::spec::DEFAULT_STOP_GRACE + extra;
+    let longest_grace = desired.close();
+    let deadline = clock::mono() + longest_grace + extra;
     while !desired.is_empty() {
         if clock::mono() >= deadline {
             log::warn!("not everything ended in time");

@@ -1,6 +1,7 @@
 //! Finding tasks: by whatever a person calls one, and page by page.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, btree_set};
+use std::iter::Peekable;
 use std::ops::Bound::{Excluded, Unbounded};
 
 use super::{TaskEntry, Tasks};
@@ -93,15 +94,15 @@ impl Tasks {
     /// The tasks that a filter admits after `after`, by id, `most` at most; and whether more follow.
     pub fn list(&self, filter: &Filter, after: Option<&TaskId>, most: usize) -> (Vec<&TaskEntry>, bool) {
         let admitted = |entry: &&TaskEntry| filter.admits(entry);
+        let from = (after.map_or(Unbounded, Excluded), Unbounded);
         let mut page: Vec<&TaskEntry> = match self.smallest_index(filter) {
-            Some(ids) => {
-                let from = after.map_or(Unbounded, Excluded);
-                let entries = ids.range::<TaskId, _>((from, Unbounded)).filter_map(|id| self.by_id.get(id));
+            Some(sets) => {
+                let ranges = sets.iter().map(|ids| ids.range::<TaskId, _>(from).peekable()).collect();
+                let entries = InOrder(ranges).filter_map(|id| self.by_id.get(id));
                 entries.filter(admitted).take(most + 1).collect()
             }
             None => {
-                let from = after.map_or(Unbounded, Excluded);
-                let entries = self.by_id.range::<TaskId, _>((from, Unbounded)).map(|(_, entry)| entry);
+                let entries = self.by_id.range::<TaskId, _>(from).map(|(_, entry)| entry);
                 entries.filter(admitted).take(most + 1).collect()
             }
         };
@@ -110,22 +111,20 @@ impl Tasks {
         (page, more)
     }
 
-    /// The index that holds all that a filter can admit, and little else. None: all tasks.
-    fn smallest_index(&self, filter: &Filter) -> Option<&BTreeSet<TaskId>> {
-        static NONE: BTreeSet<TaskId> = BTreeSet::new();
-        let of_status = match filter.statuses.as_slice() {
-            [one] => Some(self.by_status.get(one).unwrap_or(&NONE)),
-            _ => None,
-        };
-        [
-            of_status,
-            filter.node.as_ref().map(|node| self.placed_on.get(node).unwrap_or(&NONE)),
-            filter.name.as_ref().map(|name| self.by_name.get(name).unwrap_or(&NONE)),
-            filter.batch.as_ref().map(|batch| self.by_batch.get(batch).unwrap_or(&NONE)),
-        ]
-        .into_iter()
-        .flatten()
-        .min_by_key(|ids| ids.len())
+    /// The sets that hold all that a filter can admit, and little else. None: all tasks.
+    fn smallest_index(&self, filter: &Filter) -> Option<Vec<&BTreeSet<TaskId>>> {
+        fn one(set: Option<&BTreeSet<TaskId>>) -> Vec<&BTreeSet<TaskId>> {
+            set.into_iter().collect()
+        }
+        let of_statuses = || filter.statuses.iter().filter_map(|status| self.by_status.get(status)).collect();
+        let candidates: [Option<Vec<&BTreeSet<TaskId>>>; 4] = [
+            (!filter.statuses.is_empty()).then(of_statuses),
+            filter.node.as_ref().map(|node| one(self.placed_on.get(node))),
+            filter.name.as_ref().map(|name| one(self.by_name.get(name))),
+            filter.batch.as_ref().map(|batch| one(self.by_batch.get(batch))),
+        ];
+        let size = |sets: &Vec<&BTreeSet<TaskId>>| sets.iter().map(|ids| ids.len()).sum::<usize>();
+        candidates.into_iter().flatten().min_by_key(size)
     }
 
     fn by_whole_id(&self, reference: &str) -> Option<&TaskEntry> {
@@ -156,6 +155,20 @@ impl Tasks {
             (Some(only), None) => Ok(Found::Task(only)),
             (Some(_), Some(_)) => Err(Ambiguous { candidates: candidates(range()) }),
         }
+    }
+}
+
+/// Several ordered sets of ids as one, in order.
+struct InOrder<'a>(Vec<Peekable<btree_set::Range<'a, TaskId>>>);
+
+impl<'a> Iterator for InOrder<'a> {
+    type Item = &'a TaskId;
+
+    fn next(&mut self) -> Option<&'a TaskId> {
+        let first = self.0.iter_mut().filter_map(|ids| ids.peek().copied()).min()?;
+        // A set that was named twice counts once.
+        self.0.iter_mut().for_each(|ids| while ids.next_if_eq(&first).is_some() {});
+        Some(first)
     }
 }
 

@@ -5,7 +5,7 @@
 //! pauses and one connection makes room; nothing spins and nothing dies.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::net::sockopt;
 
+use crate::http::gate::census::Census;
 use crate::http::gate::connection::{Connection, refusal};
 use crate::http::gate::limits::Room;
 use crate::http::gate::{Gate, LOOK_EVERY, Phase, Token, event_data};
@@ -80,20 +81,12 @@ impl Gate {
     /// Lets a client in, if need be in somebody else's place.
     fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
         let mut refused = None;
-        if self.census.count(peer.ip()) >= self.room.per_address {
-            match self.census.oldest_of(peer.ip()) {
-                Some(oldest) => self.close_client(oldest),
-                None => refused = Some(address_is_full(self.room.per_address)),
-            }
+        let is_one_too_many = self.census.count(peer.ip()) >= self.room.per_address;
+        if is_one_too_many && !self.close_oldest(Some(peer.ip())) {
+            refused = Some(address_is_full(self.room.per_address));
         }
-        if refused.is_none() && self.is_full() {
-            match self.census.oldest() {
-                Some(oldest) => self.close_client(oldest),
-                None => {
-                    refused =
-                        Some(Problem::unavailable("connections_full", "as many clients as may are served"))
-                }
-            }
+        if refused.is_none() && self.is_full() && !self.close_oldest(None) {
+            refused = Some(Problem::unavailable("connections_full", "as many clients as may are served"));
         }
         let token = Token::client(self.next_number());
         let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
@@ -111,6 +104,32 @@ impl Gate {
         self.drive_client(token);
     }
 
+    /// Closes the client that has been without a whole head for the longest time, among those of one address or
+    /// among all. False: nobody is.
+    ///
+    /// Race: its head may have come since its last turn. So it gets another one before it is judged.
+    pub(super) fn close_oldest(&mut self, of: Option<IpAddr>) -> bool {
+        let find = |census: &Census| match of {
+            Some(address) => census.oldest_of(address),
+            None => census.oldest(),
+        };
+        while let Some(oldest) = find(&self.census) {
+            let before = self.clients.len();
+            if let Some(client) = self.clients.get_mut(&oldest) {
+                client.wire.note(EventFlags::IN);
+            }
+            self.drive_client(oldest);
+            if self.clients.len() < before {
+                return true;
+            }
+            if find(&self.census) == Some(oldest) {
+                self.close_client(oldest);
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether one more client, or stream, is one too many.
     pub(super) fn is_full(&self) -> bool {
         self.clients.len() >= self.room.connections || !self.has_room_for(1)
@@ -125,9 +144,7 @@ impl Gate {
     fn pause_accepting(&mut self, error: Errno) {
         log::warn!("descriptors ran out: a client makes room clients={} because={error}", self.clients.len());
         self.look_at_room();
-        if let Some(oldest) = self.census.oldest() {
-            self.close_client(oldest);
-        }
+        self.close_oldest(None);
         if let Some(listener) = &self.listening.listener
             && epoll::delete(&self.epoll, listener).is_ok()
         {
@@ -170,9 +187,8 @@ impl Gate {
         self.room = room;
         self.shrink_pool();
         while self.clients.len() > self.room.connections || !self.has_room_for(0) {
-            match self.census.oldest() {
-                Some(oldest) => self.close_client(oldest),
-                None => break,
+            if !self.close_oldest(None) {
+                break;
             }
         }
     }

@@ -46,9 +46,9 @@ impl Api {
         }
         let response = if is_array {
             let items: Vec<TaskView> = created.value.new_tasks().map(|task| TaskView::from(&task)).collect();
-            json(201, &Page { items, next: None })
+            located(json(201, &Page { items, next: None }), &created.value)
         } else if counted {
-            json(201, &counted_reply(&created.value))
+            located(json(201, &counted_reply(&created.value)), &created.value)
         } else {
             created_reply(&created.value)
         };
@@ -190,6 +190,14 @@ fn created_reply(creation: &Creation) -> Response {
     let Some(task) = creation.new_tasks().next() else { return Response::empty(201) };
     let location = routes::task(task.id.as_str());
     json(201, &TaskView::from(&task)).header("Location", location)
+}
+
+/// Says where a batch's tasks are to be found.
+fn located(response: Response, creation: &Creation) -> Response {
+    match &creation.batch {
+        Some(batch) => response.header("Location", format!("{}?batch={batch}", routes::TASKS)),
+        None => response,
+    }
 }
 
 fn counted_reply(creation: &Creation) -> BatchCreated {

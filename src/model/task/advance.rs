@@ -217,6 +217,8 @@ fn outcome(reason: Option<Reason>, exit_code: Option<i32>, stop_asked: bool) -> 
     match (reason, exit_code) {
         (None | Some(Reason::ExitCode | Reason::OomKilled), Some(0)) => Outcome::Completed,
         _ if stop_asked => Outcome::Stopped,
+        // Not by a user of the cluster but by the node's own operator, who drained it.
+        (Some(Reason::Stopped), _) => Outcome::Stopped,
         (Some(reason), _) => Outcome::Failed(reason),
         (None, Some(_)) => Outcome::Failed(Reason::ExitCode),
         (None, None) => Outcome::Failed(Reason::Engine),
