@@ -111,10 +111,20 @@ fn a_worker_that_is_cut_off_ends_what_its_lease_covers_and_nothing_else() {
 
     way.shut();
     let cut_at = clock::mono();
+    wait_until("the lease runs out", || cluster.worker("worker-1").log().contains("the lease ran out"));
+    // The master doesn't know yet, and can still reach the worker: what it pushes now must wait.
+    let late = cluster.create(&rescheduled(obeys("late", 0)));
+    let taken = format!("task taken task={}/1", late.task_id);
+    wait_until("the worker has it", || cluster.worker("worker-1").log().contains(&taken));
     wait_until("the lease ends it, though it ignores TERM", || !runs(container_of(&leased)));
     let after = clock::mono().since(cut_at);
     assert!(after >= timeout / 2 && after < timeout, "ended {after:?} after the cut");
     assert!(runs(container_of(&stays)));
+    let of_late = cluster.containers_of(late.task_id.as_str());
+    assert!(
+        of_late.iter().all(|container| container.state == "created"),
+        "none starts without it: {of_late:?}"
+    );
     assert_eq!(attempts(&cluster, &leased), ["1"], "it is kept until the master knows of its end");
 
     way.open();
@@ -126,6 +136,7 @@ fn a_worker_that_is_cut_off_ends_what_its_lease_covers_and_nothing_else() {
     assert_eq!((now.status, now.attempt.0, &now.container_id), (TaskStatus::Running, 1, &stays.container_id));
     assert_eq!(docker::inspect(container_of(&stays)).unwrap()["State"]["StartedAt"], started_at);
     wait_until("the first attempt's container is gone", || attempts(&cluster, &leased) == ["2"]);
+    assert_eq!(cluster.wait_for_running(late.task_id.as_str()).attempt.0, 1, "it was only held up");
 }
 
 #[test]

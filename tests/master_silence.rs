@@ -22,14 +22,41 @@ use podling::model::resources::{CpuMillis, MemoryBytes};
 use podling::model::spec::OnNodeLost;
 use podling::model::task::{Reason, Task, TaskStatus};
 use podling::model::time::Now;
-use podling::store::memory::MemoryStore;
+use podling::runtime::supervise::Stop;
+use podling::store::{Each, Store, StoreError};
 
 const TIMEOUT_SECS: u64 = 30;
 const EPOCH: Epoch = Epoch(7);
 
+/// A store that holds what it was given.
+#[derive(Default)]
+struct Kept(Vec<(Revision, Vec<u8>)>);
+
+impl Store for Kept {
+    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.0.extend((first.0..).map(Revision).zip(records.iter().cloned()));
+        Ok(())
+    }
+
+    fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError> {
+        self.0.iter().try_for_each(|(at, record)| each(*at, record))
+    }
+}
+
 /// A master and what its nodes and users say to it.
 struct Master {
     state: State,
+    store: Kept,
+}
+
+fn settings() -> StateSettings {
+    StateSettings {
+        cluster: "c0000000000000000000000000".parse().unwrap(),
+        epoch: EPOCH,
+        node_timeout: Duration::from_secs(TIMEOUT_SECS),
+        pending_timeout: Duration::from_secs(300),
+        retain: Duration::from_secs(86_400),
+    }
 }
 
 fn name(node: &str) -> NodeId {
@@ -39,14 +66,9 @@ fn name(node: &str) -> NodeId {
 impl Master {
     /// With these nodes, heard at second 100.
     fn with(nodes: &[&str]) -> Self {
-        let settings = StateSettings {
-            cluster: "c0000000000000000000000000".parse().unwrap(),
-            epoch: EPOCH,
-            node_timeout: Duration::from_secs(TIMEOUT_SECS),
-            pending_timeout: Duration::from_secs(300),
-            retain: Duration::from_secs(86_400),
-        };
-        let master = Self { state: State::load(settings, &mut MemoryStore, at(100)).unwrap() };
+        let mut store = Kept::default();
+        let state = State::load(settings(), &mut store, at(100)).unwrap();
+        let master = Self { state, store };
         nodes.iter().for_each(|node| master.register(node, at(100)));
         master
     }
@@ -98,6 +120,15 @@ impl Master {
             running_tasks: held.collect(),
         };
         self.state.beat(&request, now).unwrap().value
+    }
+
+    /// The master of the next start, at that second: it knows what this one made durable.
+    fn started_again(self, secs: u64) -> Self {
+        let (mut store, (source, stop)) = (self.store, Stop::channel());
+        source.stop();
+        self.state.journal().run(&mut store, &stop);
+        let state = State::load(settings(), &mut store, at(secs)).unwrap();
+        Self { state, store }
     }
 
     fn judge(&self, secs: u64) -> Vec<Lost> {
@@ -263,4 +294,40 @@ fn a_master_in_quarantine_stops_nothing_that_it_does_not_know_and_says_so() {
     assert_eq!(master.status(&next), TaskStatus::Scheduled, "strangers that stay keep no node from work");
     master.beat("worker-1", &[], at(141));
     assert_eq!((detail(), master.state.news_of_unknown(&node)), (None, Some(Vec::new())));
+}
+
+#[test]
+fn after_a_start_of_the_master_every_node_has_one_full_timeout() {
+    let master = Master::with(&["worker-1"]);
+    let task = master.a_task_each(1, OnNodeLost::Reschedule).remove(0);
+    let master = master.started_again(1000);
+    assert_eq!(master.task(&task).spec.on_node_lost, OnNodeLost::Reschedule);
+    assert!(master.judge(1030).is_empty());
+    assert_eq!(master.judge(1031).len(), 1);
+    let master = master.started_again(2000);
+    assert_eq!((master.status(&task), master.task(&task).attempt), (TaskStatus::Pending, Attempt(2)));
+    assert!(master.task(&task).avoids(&name("worker-1")));
+}
+
+#[test]
+fn what_the_brake_held_when_the_master_stopped_is_judged_by_the_next_one() {
+    let master = Master::with(&["worker-1", "worker-2", "worker-3"]);
+    let tasks = master.a_task_each(3, OnNodeLost::Fail);
+    assert_eq!(master.judge(131).len(), 3);
+    let master = master.started_again(1000);
+    assert!(master.judge(1030).is_empty());
+    master.beat("worker-1", &[(&tasks[0], 1)], at(1025));
+    let lost = master.judge(1031);
+    assert_eq!(
+        lost.iter().map(|lost| lost.tasks.as_slice()).collect::<Vec<_>>(),
+        [&tasks[1..2], &tasks[2..]]
+    );
+}
+
+#[test]
+fn a_master_judges_nobody_before_the_last_ones_leases_have_ended() {
+    let mut master = Master::with(&["worker-1"]);
+    master.state = master.state.judging_from(at(160).mono);
+    assert!(master.judge(159).is_empty());
+    assert_eq!(master.judge(160).len(), 1);
 }

@@ -6,6 +6,7 @@
 
 pub mod committer;
 pub mod dispatch;
+pub mod grace;
 pub mod handlers;
 pub mod identity;
 pub mod ids;
@@ -108,6 +109,8 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartEr
     let store_is_empty = state.journal().last_position() == Revision(0);
     let found = Findings { was_used, store_is_empty, is_accepted: settings.accept_state };
     let is_quarantined = quarantine::begin(&folder, found).map_err(StartError::DataDir)?;
+    let judge_from = grace::first_judgement(&folder, settings.node_timeout, clock::mono());
+    let state = state.judging_from(judge_from.map_err(StartError::DataDir)?);
     let state = Arc::new(if is_quarantined { state.in_quarantine() } else { state });
     let dispatcher = Arc::new(Dispatcher::new(identity.epoch));
     let mut supervisor = Supervisor::default();

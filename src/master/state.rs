@@ -30,7 +30,7 @@ use crate::master::record;
 use crate::model::id::{ClusterId, Epoch, Revision, TaskId};
 use crate::model::node::NodeAddress;
 use crate::model::task::{Placement, Step, Task, TaskStatus};
-use crate::model::time::Now;
+use crate::model::time::{Mono, Now};
 use crate::store::{Store, StoreError};
 
 pub use cluster::{BeatError, ForgetNodeError, RegisterError, Registered, ReportError};
@@ -77,6 +77,7 @@ pub struct State {
     journal: Arc<Journal>,
     settings: StateSettings,
     is_quarantined: bool,
+    judge_from: Mono,
     ids: Ids,
     wake: (Sender<()>, Receiver<()>),
 }
@@ -118,7 +119,15 @@ impl State {
         })?;
         let journal = Arc::new(Journal::new(last));
         let locks = Locks::new(nodes, tasks);
-        Ok(Self { locks, journal, settings, is_quarantined: false, ids, wake: bounded(1) })
+        Ok(Self {
+            locks,
+            journal,
+            settings,
+            is_quarantined: false,
+            judge_from: now.mono,
+            ids,
+            wake: bounded(1),
+        })
     }
 
     /// The journal that makes its changes durable.

@@ -12,7 +12,7 @@ use crate::control::tasks::Tasks;
 use crate::model::id::{AttemptKey, NodeId, TaskId};
 use crate::model::node::NodeStatus;
 use crate::model::task::{Step, TaskStatus};
-use crate::model::time::Now;
+use crate::model::time::{Mono, Now};
 
 /// A node that the reaper judged lost.
 #[derive(Clone, Debug)]
@@ -30,11 +30,18 @@ pub struct Lost {
 }
 
 impl State {
+    /// The same state, which judges no node before that moment.
+    #[must_use]
+    pub const fn judging_from(mut self, moment: Mono) -> Self {
+        self.judge_from = moment;
+        self
+    }
+
     /// Judges silent nodes: they are offline, and their tasks are lost, unless the brake is on. Judges nobody while the
     /// store fails.
     pub fn judge_silence(&self, now: Now) -> AsOf<Vec<Lost>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
-        if self.journal.is_failing() {
+        if now.mono < self.judge_from || self.journal.is_failing() {
             return AsOf { value: Vec::new(), at: self.journal.last_position() };
         }
         let silent = nodes.judge(self.settings.node_timeout, now.mono);

@@ -139,16 +139,15 @@ impl Monitor {
         !self.ground.desired.is_leased(self.key()) || self.ground.lease.may_start()
     }
 
-    /// Waits until the lease is renewed. One that runs out meanwhile, or a set that doesn't name the attempt any more,
-    /// ends it.
+    /// Waits until the lease is renewed, or the attempt is to end: because the lease ran out meanwhile, or a set doesn't
+    /// name it any more.
     fn await_lease(&self) -> Result<(), Outcome> {
-        while !self.may_start() {
+        while !self.may_start() && !self.leash().is_pulled() {
             select! {
                 recv(self.leash().pulled()) -> _ => {}
                 recv(after(LEASE_LOOK)) -> _ => {}
                 recv(self.ground.stop.channel_ref()) -> _ => return Err(Outcome::Left),
             }
-            self.end_if_pulled()?;
         }
         Ok(())
     }
