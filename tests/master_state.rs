@@ -25,7 +25,7 @@ use podling::model::resources::{CpuMillis, MemoryBytes};
 use podling::model::task::{Reason, TaskStatus};
 use podling::model::time::Now;
 use podling::store::memory::MemoryStore;
-use podling::store::{Each, Store, StoreError};
+use podling::store::{Each, Store, StoreError, Stored};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const EPOCH: Epoch = Epoch(7);
@@ -354,8 +354,16 @@ impl Store for Kept {
         Ok(())
     }
 
+    fn put_snapshot(&mut self, _: Revision, _: u32, _: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn seal_snapshot(&mut self, _: Revision, _: u32) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError> {
-        self.0.iter().try_for_each(|(at, record)| each(*at, record))
+        self.0.iter().try_for_each(|(at, record)| each(Stored::Record(*at, record)))
     }
 }
 

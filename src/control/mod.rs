@@ -9,5 +9,6 @@ pub mod fit;
 pub mod nodes;
 pub mod reconcile;
 pub mod schedule;
+pub mod snapshot;
 pub mod tasks;
 pub mod undo;

@@ -45,10 +45,16 @@ impl Ids {
         self.next(now).parse().expect("invariant: a ULID is 26 letters and digits")
     }
 
-    /// Makes sure that every id to come is later than one that was made before a restart.
+    /// Makes sure that every id to come is later than those that were made up to `latest`, before a restart.
     pub fn after(&self, latest: WallTime) {
         let mut held = self.generator.lock();
-        held.1 = held.1.max(latest);
+        // Within one millisecond, ids of two processes come in no order.
+        held.1 = held.1.max(WallTime::from_unix_millis(latest.unix_millis() + 1));
+    }
+
+    /// The time of the latest id, for [`Ids::after`] at the next start.
+    pub fn latest(&self) -> WallTime {
+        self.generator.lock().1
     }
 
     fn next(&self, now: WallTime) -> String {
