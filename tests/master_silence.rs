@@ -5,16 +5,20 @@
 #[expect(dead_code, reason = "the other test crates use the rest of it")]
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "support/kept.rs"]
+mod kept;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{at, spec};
+use kept::Kept;
 use podling::api::wire::agent::{
     AttemptStatus, Desired, HeartbeatReply, HeartbeatRequest, HeldAttempt, Report, ReportStep,
     ReportsRequest, Verdict,
 };
 use podling::api::wire::spec::Creation;
+use podling::master::committer;
 use podling::master::state::{Lost, State, StateSettings};
 use podling::model::id::{Attempt, AttemptKey, Epoch, Incarnation, NodeId, Revision, TaskId};
 use podling::model::node::{NodeAddress, NodeStatus, Registration};
@@ -23,25 +27,9 @@ use podling::model::spec::OnNodeLost;
 use podling::model::task::{Reason, Task, TaskStatus};
 use podling::model::time::Now;
 use podling::runtime::supervise::Stop;
-use podling::store::{Each, Store, StoreError};
 
 const TIMEOUT_SECS: u64 = 30;
 const EPOCH: Epoch = Epoch(7);
-
-/// A store that holds what it was given.
-#[derive(Default)]
-struct Kept(Vec<(Revision, Vec<u8>)>);
-
-impl Store for Kept {
-    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
-        self.0.extend((first.0..).map(Revision).zip(records.iter().cloned()));
-        Ok(())
-    }
-
-    fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError> {
-        self.0.iter().try_for_each(|(at, record)| each(*at, record))
-    }
-}
 
 /// A master and what its nodes and users say to it.
 struct Master {
@@ -126,7 +114,7 @@ impl Master {
     fn started_again(self, secs: u64) -> Self {
         let (mut store, (source, stop)) = (self.store, Stop::channel());
         source.stop();
-        self.state.journal().run(&mut store, &stop);
+        committer::run(&self.state, &mut store, &stop);
         let state = State::load(settings(), &mut store, at(secs)).unwrap();
         Self { state, store }
     }

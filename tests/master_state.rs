@@ -5,10 +5,13 @@
 #[expect(dead_code, reason = "the other test crates use the rest of it")]
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "support/kept.rs"]
+mod kept;
 
 use std::time::Duration;
 
 use cluster::{at, spec};
+use kept::Kept;
 use podling::api::wire::agent::{
     AttemptStatus, Desired, HeartbeatReply, HeartbeatRequest, HeldAttempt, Report, ReportStep,
     ReportsRequest, Verdict,
@@ -25,7 +28,6 @@ use podling::model::resources::{CpuMillis, MemoryBytes};
 use podling::model::task::{Reason, TaskStatus};
 use podling::model::time::Now;
 use podling::store::memory::MemoryStore;
-use podling::store::{Each, Store, StoreError};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const EPOCH: Epoch = Epoch(7);
@@ -365,22 +367,6 @@ fn old_ends_are_forgotten() {
     assert_eq!(state.forget_old(at(200 + 86_400)), 0);
     assert_eq!(state.forget_old(at(201 + 86_400)), 1);
     assert!(state.task(task.as_str()).unwrap().is_none());
-}
-
-/// A store that holds what it was given.
-#[derive(Default)]
-struct Kept(Vec<(Revision, Vec<u8>)>);
-
-impl Store for Kept {
-    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
-        let positions = (first.0..).map(Revision);
-        self.0.extend(positions.zip(records.iter().cloned()));
-        Ok(())
-    }
-
-    fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError> {
-        self.0.iter().try_for_each(|(at, record)| each(*at, record))
-    }
 }
 
 #[test]

@@ -11,5 +11,6 @@ pub mod lease;
 pub mod nodes;
 pub mod reconcile;
 pub mod schedule;
+pub mod snapshot;
 pub mod tasks;
 pub mod undo;

@@ -99,6 +99,11 @@ impl NodeEntry {
         self.node.status == NodeStatus::Online || self.assigned > 0
     }
 
+    /// Removed tasks whose logs it may still hold, with the position of the removal.
+    pub const fn logs_to_forget(&self) -> &BTreeMap<TaskId, Revision> {
+        &self.forget
+    }
+
     fn rank(&self) -> Rank {
         Rank {
             assigned: self.assigned,
@@ -191,6 +196,17 @@ impl Nodes {
             });
             return;
         }
+        self.restore(node, false, BTreeMap::new(), now);
+    }
+
+    /// Takes up a node that holds no task yet, as if it were heard now.
+    pub(super) fn restore(
+        &mut self,
+        node: Node,
+        settling: bool,
+        forget: BTreeMap<TaskId, Revision>,
+        now: Now,
+    ) {
         let entry = NodeEntry {
             node,
             assigned: 0,
@@ -199,12 +215,12 @@ impl Nodes {
             heard: self.running_time(now.mono),
             heard_at: now.wall,
             ready: true,
-            settling: false,
+            settling,
             unknown: (Vec::new(), false),
-            forget: BTreeMap::new(),
+            forget,
         };
         self.index(&entry);
-        self.by_id.insert(id, entry);
+        self.by_id.insert(entry.node.registration.node_id.clone(), entry);
     }
 
     /// Takes up a beat. None: no such node.

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use crate::master::journal::Batch;
+use crate::master::snapshots::Snapshots;
 use crate::master::state::State;
 use crate::model::time::Mono;
 use crate::runtime::clock;
@@ -21,11 +22,29 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// a little is full again at once.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// A snapshot is due when this many records stand after the last one, and twice as many as there are nodes and tasks.
+pub const SNAPSHOT_AFTER: u64 = 50_000;
+
 /// Body of the thread `journal`: commits until it is told to stop and nothing is left.
 pub fn run(state: &State, store: &mut dyn Store, stop: &Stop) {
-    let mut committer = Committer { state, store, stop, pause: PAUSES.0, mended: None };
-    while let Some(batch) = state.journal().next_batch(stop) {
-        committer.commit(batch);
+    run_with(state, store, stop, SNAPSHOT_AFTER);
+}
+
+/// The same, with another number of records before a snapshot.
+pub fn run_with(state: &State, store: &mut dyn Store, stop: &Stop, snapshot_after: u64) {
+    let mut committer = Committer {
+        state,
+        store,
+        stop,
+        pause: PAUSES.0,
+        mended: None,
+        snapshots: Snapshots::new(snapshot_after, state.replayed()),
+    };
+    while let Some(batch) = committer.next() {
+        if !batch.records.is_empty() {
+            committer.commit(batch);
+        }
+        committer.snapshots.go_on(state, committer.store, stop);
     }
     state.journal().close();
 }
@@ -38,13 +57,26 @@ struct Committer<'a> {
     /// Before the store is tried the next time.
     pause: Duration,
     mended: Option<Mono>,
+    snapshots: Snapshots,
 }
 
 impl Committer<'_> {
+    /// What is to be committed next: nothing, where a snapshot is to go on meanwhile. None: it is time to stop.
+    fn next(&self) -> Option<Batch> {
+        let journal = self.state.journal();
+        if self.snapshots.is_busy() { Some(journal.batch_now()) } else { journal.next_batch(self.stop) }
+    }
+
     fn commit(&mut self, batch: Batch) {
         match self.store.append(batch.first, &batch.records) {
-            Ok(()) => self.state.journal().settle(batch.last()),
-            Err(error) => self.withdraw_and_mend(batch, &error),
+            Ok(()) => {
+                self.snapshots.count(batch.records.len());
+                self.state.journal().settle(batch.last());
+            }
+            Err(error) => {
+                self.snapshots.abandon();
+                self.withdraw_and_mend(batch, &error);
+            }
         }
     }
 

@@ -52,6 +52,11 @@ impl Ids {
         held.1 = held.1.max(WallTime::from_unix_millis(latest.unix_millis().saturating_add(1)));
     }
 
+    /// The time of the latest id, for [`Ids::after`] at the next start.
+    pub fn latest(&self) -> WallTime {
+        self.generator.lock().1
+    }
+
     fn next(&self, now: WallTime) -> String {
         let mut held = self.generator.lock();
         held.1 = held.1.max(now);

@@ -190,6 +190,11 @@ impl Journal {
         Some(take(&mut inner))
     }
 
+    /// What is queued; it may be nothing.
+    pub(super) fn batch_now(&self) -> Batch {
+        take(&mut self.inner.lock())
+    }
+
     /// Everything up to `last` is durable: lets go whoever waited for it. Blocks while `replies` is far behind.
     pub(super) fn settle(&self, last: Revision) {
         let mut inner = self.inner.lock();

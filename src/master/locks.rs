@@ -34,6 +34,12 @@ impl Locks {
         Held::new(self.tasks.read())
     }
 
+    pub(super) fn read_both(&self) -> (RwLockReadGuard<'_, Nodes>, Held<RwLockReadGuard<'_, Tasks>>) {
+        let nodes = self.read_nodes();
+        let tasks = self.read_tasks();
+        (nodes, tasks)
+    }
+
     pub(super) fn write_both(&self) -> (RwLockWriteGuard<'_, Nodes>, Held<RwLockWriteGuard<'_, Tasks>>) {
         let nodes = self.write_nodes();
         let tasks = Held::new(self.tasks.write());

@@ -18,6 +18,7 @@ pub mod reaper;
 mod record;
 pub mod scheduler;
 pub mod settings;
+mod snapshots;
 pub mod state;
 
 use std::fmt;

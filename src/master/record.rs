@@ -3,6 +3,8 @@
 //! JSON, one tagged object per change, so that a journal can be read by eye. A spec goes in as the wire writes it
 //! and comes back through the same checks. Tasks of a batch that share a spec share it here too.
 
+pub(super) mod snapshot;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

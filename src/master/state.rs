@@ -20,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::control::change::{self, Change, Misfit};
 use crate::control::nodes::Nodes;
+use crate::control::snapshot::Snapshot;
 use crate::control::tasks::{Ambiguous, Filter, Found, Tasks};
 use crate::control::undo::Undo;
 use crate::control::{fit, schedule};
@@ -27,11 +28,12 @@ use crate::master::ids::Ids;
 use crate::master::journal::{Batch, Journal};
 use crate::master::locks::Locks;
 use crate::master::record;
+use crate::master::record::snapshot::Parts;
 use crate::model::id::{ClusterId, Epoch, Revision, TaskId};
 use crate::model::node::NodeAddress;
 use crate::model::task::{Placement, Step, Task, TaskStatus};
 use crate::model::time::{Mono, Now};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Stored};
 
 pub use cluster::{BeatError, ForgetNodeError, RegisterError, Registered, ReportError};
 pub use silence::Lost;
@@ -79,6 +81,8 @@ pub struct State {
     is_quarantined: bool,
     judge_from: Mono,
     ids: Ids,
+    /// How many records the store gave back beside its snapshot.
+    replayed: u64,
     wake: (Sender<()>, Receiver<()>),
 }
 
@@ -102,14 +106,24 @@ impl State {
     /// The store can't be read, or holds what doesn't fit.
     pub fn load(settings: StateSettings, store: &mut dyn Store, now: Now) -> Result<Self, StoreError> {
         let (mut nodes, mut tasks) = (Nodes::default(), Tasks::new(settings.pending_timeout));
-        let (mut last, ids) = (Revision(0), Ids::default());
-        store.replay(&mut |at, bytes| {
-            last = at;
+        let (mut last, mut replayed, ids) = (Revision(0), 0, Ids::default());
+        let refuse = |why: String| StoreError::Io { operation: "make sense of", why };
+        store.replay(&mut |stored| {
+            let (at, bytes) = match stored {
+                Stored::Part(at, part) => {
+                    let latest = record::snapshot::restore(part, &mut nodes, &mut tasks, now)
+                        .map_err(|why| refuse(format!("the snapshot at {at}: {why}")))?;
+                    ids.after(latest.unwrap_or_default());
+                    last = at;
+                    return Ok(());
+                }
+                Stored::Record(at, bytes) => (at, bytes),
+            };
+            (last, replayed) = (at, replayed + 1);
             if bytes.is_empty() {
                 // It stands for one that was withdrawn.
                 return Ok(());
             }
-            let refuse = |why: String| StoreError::Io { operation: "make sense of", why };
             let change = record::decode(bytes).map_err(|why| refuse(format!("record {at}: {why}")))?;
             if let Change::Created(creation) = &change {
                 ids.after(creation.at);
@@ -126,6 +140,7 @@ impl State {
             is_quarantined: false,
             judge_from: now.mono,
             ids,
+            replayed,
             wake: bounded(1),
         })
     }
@@ -143,6 +158,26 @@ impl State {
     /// Ready whenever there may be something to place. The scheduler waits on it.
     pub const fn work(&self) -> &Receiver<()> {
         &self.wake.1
+    }
+
+    /// How many records the store gave back at the start, beside its snapshot.
+    pub(super) const fn replayed(&self) -> u64 {
+        self.replayed
+    }
+
+    /// How many nodes and tasks there are.
+    pub(super) fn size(&self) -> u64 {
+        let (nodes, tasks) = self.locks.read_both();
+        u64::try_from(nodes.iter().count() + tasks.len()).unwrap_or(u64::MAX)
+    }
+
+    /// All that is remembered, and the position that it is the fold of. Holds the locks while pointers are copied.
+    pub(super) fn snapshot(&self) -> (Revision, Parts) {
+        let (nodes, tasks) = self.locks.read_both();
+        let at = self.journal.last_position();
+        let copy = Snapshot::of(&nodes, &tasks);
+        drop((nodes, tasks));
+        (at, Parts::new(copy, self.ids.latest()))
     }
 
     /// Finds the task that a person means.

@@ -79,7 +79,8 @@ pub struct Placement {
 }
 
 /// Where in its life a task is, with what is known there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TaskState {
     /// Waits for a node.
     Pending {
@@ -109,7 +110,7 @@ pub enum TaskState {
 }
 
 /// The end of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// How it ended.
     pub outcome: Outcome,
@@ -128,7 +129,8 @@ pub struct Ended {
 }
 
 /// The three kinds of end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Exit code 0.
     Completed,

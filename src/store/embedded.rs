@@ -1,30 +1,41 @@
 //! The default store: one redb file in the master's data folder.
 //!
 //! One row per commit, the whole batch in it: `position of the first record → (length, record)*`. A commit is one
-//! write transaction with an fsync, so a batch of a thousand costs hardly more than one record.
+//! write transaction with an fsync, so a batch of a thousand costs hardly more than one record. A snapshot is rows of
+//! its own, `(position, part) → bytes`, that count once `meta` names their position; the records that it stands for
+//! go in the same transaction. redb uses their room again; much of it is given back at the next start.
 //!
-//! Invariant: rows follow each other without a gap; a file where they don't is refused as damaged.
-//! Deliberately absent: snapshots and compaction; the file grows with the history that it holds.
+//! Invariant: rows follow each other and the snapshot without a gap; a file where they don't is refused as damaged.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    TableError, WriteTransaction,
 };
 
-use super::{Each, Store, StoreError};
+use super::{Each, Store, StoreError, Stored};
 use crate::model::id::Revision;
 
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
+const SNAPSHOT: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("snapshot");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
-/// What this version writes.
-const FORMAT: u64 = 1;
+/// What this version writes: 2 has snapshots, and empty records in place of withdrawn ones.
+const FORMAT: u64 = 2;
+/// The oldest that it takes up.
+const OLDEST_FORMAT: u64 = 1;
 const FORMAT_KEY: &str = "format";
+/// The position of the snapshot that counts, and the number of its parts.
+const SNAPSHOT_KEY: &str = "snapshot";
+const PARTS_KEY: &str = "snapshot_parts";
 
 /// Bytes of the file that redb may keep in memory: it is read once, at the start.
 const CACHE_BYTES: usize = 16 << 20;
+
+/// A file that is smaller than this, or not this many times bigger than what is in it, isn't worth compacting.
+const COMPACT: (u64, u64) = (64 << 20, 4);
 
 /// A redb file.
 pub struct EmbeddedStore {
@@ -34,7 +45,7 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the file, or makes it.
+    /// Opens the file, or makes it. A file of an earlier format is taken up.
     ///
     /// # Errors
     /// It is in use, damaged, from a later version, or the disk refuses.
@@ -42,15 +53,33 @@ impl EmbeddedStore {
         let database = builder().create(path).map_err(|e| open_error(path, &e))?;
         let mut store = Self { database: Some(database), path: path.to_owned() };
         match store.format()? {
-            None => store.write_format()?,
             Some(FORMAT) => {}
-            Some(format) => return Err(StoreError::TooNew { path: path.to_owned(), format }),
+            Some(format) if !(OLDEST_FORMAT..=FORMAT).contains(&format) => {
+                return Err(StoreError::TooNew { path: path.to_owned(), format });
+            }
+            earlier => {
+                store.write(|write| {
+                    write
+                        .open_table(META)
+                        .map_err(io("write"))?
+                        .insert(FORMAT_KEY, FORMAT)
+                        .map_err(io("write"))?;
+                    write.open_table(JOURNAL).map_err(io("write"))?;
+                    write.open_table(SNAPSHOT).map(drop).map_err(io("write"))
+                })?;
+                if let Some(format) = earlier {
+                    log::info!(
+                        "store migrated file={} from_format={format} to_format={FORMAT}",
+                        path.display()
+                    );
+                }
+            }
         }
         Ok(store)
     }
 
     /// The database; after a failure the file is opened again. Never makes a new one: that would be empty.
-    fn database(&mut self) -> Result<&Database, StoreError> {
+    fn database(&mut self) -> Result<&mut Database, StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
             None => builder().open(&self.path).map_err(|e| open_error(&self.path, &e))?,
@@ -63,61 +92,152 @@ impl EmbeddedStore {
         match read.open_table(META) {
             Ok(meta) => Ok(meta.get(FORMAT_KEY).map_err(io("read"))?.map(|format| format.value())),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(self.damaged(error)),
+            Err(error) => Err(damaged(&self.path)(&error)),
         }
     }
 
-    fn write_format(&mut self) -> Result<(), StoreError> {
-        let write = self.database()?.begin_write().map_err(io("write"))?;
-        write.open_table(META).map_err(io("write"))?.insert(FORMAT_KEY, FORMAT).map_err(io("write"))?;
-        write.open_table(JOURNAL).map_err(io("write"))?;
-        write.commit().map_err(io("write"))
-    }
-
-    /// Writes one row. It replaces what a failed attempt may have left under the same position.
-    fn write_row(&mut self, first: Revision, row: &[u8]) -> Result<(), StoreError> {
-        let mut write = self.database()?.begin_write().map_err(io("write"))?;
-        // Opens at once after a crash, whatever the size of the file.
-        write.set_quick_repair(true);
-        write.open_table(JOURNAL).map_err(io("write"))?.insert(first.0, row).map_err(io("write"))?;
-        write.commit().map_err(io("write"))
-    }
-
-    fn damaged(&self, why: impl Display) -> StoreError {
-        StoreError::Damaged { path: self.path.clone(), why: why.to_string() }
-    }
-}
-
-impl Store for EmbeddedStore {
-    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
-        let written = self.write_row(first, &pack(records));
+    /// Writes something, whole or not at all.
+    fn write(
+        &mut self,
+        what: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let attempt = || {
+            let mut write = self.database()?.begin_write().map_err(io("write"))?;
+            // Opens at once after a crash, whatever the size of the file.
+            write.set_quick_repair(true);
+            what(&write)?;
+            write.commit().map_err(io("write"))
+        };
+        let written = attempt();
         if written.is_err() {
             self.database = None;
         }
         written
     }
 
+    /// Gives back a file's unused room, where there is much. A failure is told, and hurts nobody.
+    fn compact_if_sparse(&mut self, used: u64) {
+        let size = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        if size < COMPACT.0 || size / COMPACT.1 < used {
+            return;
+        }
+        match self.database().map(Database::compact) {
+            Ok(Ok(_)) => {
+                let left = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+                log::info!("store compacted file={} bytes={size} bytes_left={left}", self.path.display());
+            }
+            Ok(Err(error)) => {
+                self.database = None;
+                log::warn!("the store was not compacted file={} because={error}", self.path.display());
+            }
+            Err(error) => log::warn!("the store was not compacted because=failed to {error}"),
+        }
+    }
+}
+
+impl Store for EmbeddedStore {
+    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
+        let row = pack(records);
+        self.write(|write| {
+            let mut journal = write.open_table(JOURNAL).map_err(io("write"))?;
+            // Replaces what a failed attempt may have left there.
+            journal.insert(first.0, row.as_slice()).map(drop).map_err(io("write"))
+        })
+    }
+
+    fn put_snapshot(&mut self, at: Revision, part: u32, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write(|write| {
+            let mut parts = write.open_table(SNAPSHOT).map_err(io("write"))?;
+            if part == 0 {
+                let sealed = meta(write)?;
+                parts.retain(|(of, _), _| sealed == Some(of)).map_err(io("write"))?;
+            }
+            parts.insert((at.0, part), bytes).map(drop).map_err(io("write"))
+        })
+    }
+
+    fn seal_snapshot(&mut self, at: Revision, parts: u32) -> Result<(), StoreError> {
+        self.write(|write| {
+            let mut meta = write.open_table(META).map_err(io("write"))?;
+            meta.insert(SNAPSHOT_KEY, at.0).map_err(io("write"))?;
+            meta.insert(PARTS_KEY, u64::from(parts)).map_err(io("write"))?;
+            let mut kept = write.open_table(SNAPSHOT).map_err(io("write"))?;
+            kept.retain(|(of, _), _| of == at.0).map_err(io("write"))?;
+            let mut journal = write.open_table(JOURNAL).map_err(io("write"))?;
+            // The last row that begins by then may hold later records too.
+            let last = journal.range(..=at.0).map_err(io("read"))?.next_back();
+            let last = last.transpose().map_err(io("read"))?.map_or(0, |(first, _)| first.value());
+            journal.retain_in(..last, |_, _| false).map_err(io("write"))
+        })
+    }
+
     fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError> {
         let read = self.database()?.begin_read().map_err(io("read"))?;
-        let journal = read.open_table(JOURNAL).map_err(|e| self.damaged(e))?;
-        let mut expected: Option<u64> = None;
-        for row in journal.iter().map_err(|e| self.damaged(e))? {
-            let (first, packed) = row.map_err(|e| self.damaged(e))?;
-            let first = first.value();
-            if expected.is_some_and(|expected| expected != first) {
-                return Err(self.damaged(format_args!("a gap before position {first}")));
-            }
-            let mut position = first;
-            for record in Unpack(packed.value()) {
-                let record =
-                    record.ok_or_else(|| self.damaged(format_args!("the row at {first} is cut short")))?;
-                each(Revision(position), record)?;
-                position += 1;
-            }
-            expected = Some(position);
-        }
+        let used = replay(&read, &self.path, each)?;
+        drop(read);
+        self.compact_if_sparse(used);
         Ok(())
     }
+}
+
+/// The position of the snapshot that counts.
+fn meta(write: &WriteTransaction) -> Result<Option<u64>, StoreError> {
+    let meta = write.open_table(META).map_err(io("write"))?;
+    let sealed = meta.get(SNAPSHOT_KEY).map_err(io("read"))?;
+    Ok(sealed.map(|at| at.value()))
+}
+
+/// Gives everything back, and says how many bytes that was.
+fn replay(read: &ReadTransaction, path: &Path, each: &mut Each<'_>) -> Result<u64, StoreError> {
+    let (at, mut used) = replay_snapshot(read, path, each)?;
+    let journal = read.open_table(JOURNAL).map_err(|e| damaged(path)(&e))?;
+    let mut expected = at.map(|at| at + 1);
+    for row in journal.iter().map_err(|e| damaged(path)(&e))? {
+        let (first, packed) = row.map_err(|e| damaged(path)(&e))?;
+        let mut position = first.value();
+        // Only the first row may begin with records that the snapshot stands for already.
+        if expected
+            .is_some_and(|expected| position > expected || (position < expected && at != Some(expected - 1)))
+        {
+            return Err(damaged(path)(&format_args!("a gap before position {position}")));
+        }
+        used += u64::try_from(packed.value().len()).unwrap_or(0);
+        for record in Unpack(packed.value()) {
+            let record = record
+                .ok_or_else(|| damaged(path)(&format_args!("the row at {} is cut short", first.value())))?;
+            if at.is_none_or(|at| position > at) {
+                each(Stored::Record(Revision(position), record))?;
+            }
+            position += 1;
+        }
+        expected = Some(position.max(at.map_or(0, |at| at + 1)));
+    }
+    Ok(used)
+}
+
+/// Gives the parts of the snapshot back, its position, and how many bytes they are.
+fn replay_snapshot(
+    read: &ReadTransaction,
+    path: &Path,
+    each: &mut Each<'_>,
+) -> Result<(Option<u64>, u64), StoreError> {
+    let meta = read.open_table(META).map_err(|e| damaged(path)(&e))?;
+    let number = |key| Ok(meta.get(key).map_err(io("read"))?.map(|number| number.value()));
+    let (Some(at), Some(count)) = (number(SNAPSHOT_KEY)?, number(PARTS_KEY)?) else { return Ok((None, 0)) };
+    let parts = read.open_table(SNAPSHOT).map_err(|e| damaged(path)(&e))?;
+    let mut used = 0;
+    for part in 0..u32::try_from(count).unwrap_or(u32::MAX) {
+        let bytes = parts.get((at, part)).map_err(|e| damaged(path)(&e))?;
+        let bytes =
+            bytes.ok_or_else(|| damaged(path)(&format_args!("part {part} of the snapshot is missing")))?;
+        used += u64::try_from(bytes.value().len()).unwrap_or(0);
+        each(Stored::Part(Revision(at), bytes.value()))?;
+    }
+    Ok((Some(at), used))
+}
+
+fn damaged(path: &Path) -> impl Fn(&dyn Display) -> StoreError {
+    move |why| StoreError::Damaged { path: path.to_owned(), why: why.to_string() }
 }
 
 fn builder() -> redb::Builder {
@@ -185,8 +305,9 @@ mod tests {
     fn replayed(store: &mut EmbeddedStore) -> Vec<(u64, Vec<u8>)> {
         let mut all = Vec::new();
         store
-            .replay(&mut |at, record| {
-                all.push((at.0, record.to_vec()));
+            .replay(&mut |stored| {
+                let (Stored::Part(at, bytes) | Stored::Record(at, bytes)) = stored;
+                all.push((at.0, bytes.to_vec()));
                 Ok(())
             })
             .unwrap();
@@ -213,7 +334,7 @@ mod tests {
         assert!(matches!(EmbeddedStore::open(&path), Err(StoreError::InUse { .. })));
         store.append(Revision(1), &[b"a".to_vec()]).unwrap();
         store.append(Revision(3), &[b"c".to_vec()]).unwrap();
-        assert!(matches!(store.replay(&mut |_, _| Ok(())), Err(StoreError::Damaged { .. })));
+        assert!(matches!(store.replay(&mut |_| Ok(())), Err(StoreError::Damaged { .. })));
         assert_eq!(Unpack(&[2, 0, 0, 0, 9]).collect::<Vec<_>>(), [None]);
     }
 

@@ -12,6 +12,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn put_snapshot(&mut self, _at: Revision, _part: u32, _bytes: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn seal_snapshot(&mut self, _at: Revision, _parts: u32) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn replay(&mut self, _each: &mut Each<'_>) -> Result<(), StoreError> {
         Ok(())
     }

@@ -21,15 +21,39 @@ pub trait Store: Send {
     /// records: they replace whatever was left by the one that failed. A store that failed works again by itself.
     fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError>;
 
-    /// Gives every record back, oldest first, and ends with the first error that `each` returns.
+    /// Keeps one part of a snapshot of what the records up to `at` come to. Parts are numbered from 0. They count only
+    /// once they are sealed, and may never be: part 0 of another snapshot drops them. Blocks until they are on disk.
     ///
     /// # Errors
-    /// The store can't be read, or `each` refused a record.
+    /// The part isn't kept. What was sealed before still counts.
+    fn put_snapshot(&mut self, at: Revision, part: u32, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// From now on the `parts` of the snapshot at `at` stand for all records up to there, which are dropped with the
+    /// snapshot before. All of those records are durable by now. Blocks until that is on disk.
+    ///
+    /// # Errors
+    /// The snapshot doesn't count, and nothing was dropped.
+    fn seal_snapshot(&mut self, at: Revision, parts: u32) -> Result<(), StoreError>;
+
+    /// Gives the snapshot back, where there is one, and then every record after it, oldest first. Ends with the first
+    /// error that `each` returns.
+    ///
+    /// # Errors
+    /// The store can't be read, or `each` refused something.
     fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError>;
 }
 
-/// What is called with each record that is given back.
-pub type Each<'a> = dyn FnMut(Revision, &[u8]) -> Result<(), StoreError> + 'a;
+/// Something that is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored<'a> {
+    /// The next part of the snapshot at this position.
+    Part(Revision, &'a [u8]),
+    /// The record at this position.
+    Record(Revision, &'a [u8]),
+}
+
+/// What is called with each thing that is given back.
+pub type Each<'a> = dyn FnMut(Stored<'_>) -> Result<(), StoreError> + 'a;
 
 /// Why a store failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use podling::model::id::Revision;
-use podling::store::{Each, Store, StoreError};
+use podling::store::{Each, Store, StoreError, Stored};
 
 /// What the disk does with a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub(crate) enum Fault {
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) rows: BTreeMap<u64, Vec<Vec<u8>>>,
+    /// Parts that are not sealed, or that are, with the position of those.
+    pub(crate) parts: BTreeMap<(u64, u32), Vec<u8>>,
+    pub(crate) sealed: Option<(u64, u32)>,
     pub(crate) fault: Fault,
     /// Writes that were told that they failed.
     pub(crate) failures: u32,
@@ -40,11 +43,11 @@ impl FaultyStore {
     }
 }
 
-impl Store for FaultyStore {
-    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
+impl FaultyStore {
+    fn write(&self, what: impl FnOnce(&mut Disk)) -> Result<(), StoreError> {
         let mut disk = self.disk();
         if disk.fault != Fault::Refuses {
-            disk.rows.insert(first.0, records.to_vec());
+            what(&mut disk);
         }
         if disk.fault == Fault::None {
             return Ok(());
@@ -52,14 +55,43 @@ impl Store for FaultyStore {
         disk.failures += 1;
         Err(StoreError::Io { operation: "write", why: "no space left on device".to_owned() })
     }
+}
+
+impl Store for FaultyStore {
+    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.write(|disk| drop(disk.rows.insert(first.0, records.to_vec())))
+    }
+
+    fn put_snapshot(&mut self, at: Revision, part: u32, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write(|disk| {
+            let sealed = disk.sealed.map(|(at, _)| at);
+            disk.parts.retain(|(of, _), _| part > 0 || sealed == Some(*of));
+            disk.parts.insert((at.0, part), bytes.to_vec());
+        })
+    }
+
+    fn seal_snapshot(&mut self, at: Revision, parts: u32) -> Result<(), StoreError> {
+        self.write(|disk| {
+            disk.sealed = Some((at.0, parts));
+            disk.parts.retain(|(of, _), _| *of == at.0);
+            disk.rows.retain(|first, records| first + records.len() as u64 > at.0 + 1);
+        })
+    }
 
     fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError> {
         let disk = self.disk();
-        let mut expected = disk.rows.keys().next().copied().unwrap_or_default();
+        let (at, parts) = disk.sealed.unwrap_or_default();
+        for part in 0..parts {
+            each(Stored::Part(Revision(at), &disk.parts[&(at, part)]))?;
+        }
+        let mut expected = disk.rows.keys().next().copied().unwrap_or(at + 1);
+        assert!(expected <= at + 1, "a gap after the snapshot");
         for (first, records) in &disk.rows {
             assert_eq!(*first, expected, "a gap, or two rows for one position");
             for record in records {
-                each(Revision(expected), record)?;
+                if expected > at {
+                    each(Stored::Record(Revision(expected), record))?;
+                }
                 expected += 1;
             }
         }

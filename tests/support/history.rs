@@ -4,6 +4,7 @@ use podling::control::change::{Change, Creation, KeyUse, NewTask};
 use podling::model::id::{Incarnation, NodeId, Revision, TaskId};
 use podling::model::node::{Availability, NodeAddress, NodeStatus, Registration};
 use podling::model::resources::{CpuMillis, MemoryBytes};
+use podling::model::spec::{OnNodeLost, TaskSpec};
 use podling::model::task::{Ending, Placement, Reason, Step, StopIntent};
 use podling::model::time::WallTime;
 use proptest::prelude::*;
@@ -63,10 +64,14 @@ pub(crate) fn change(cluster: &Cluster, (what, whom): Wish, at: Revision) -> Opt
 
 fn created(at: Revision, whom: u8, wall: WallTime) -> Change {
     let shared = spec();
+    let own = |index: u8| {
+        let on_node_lost = if index.is_multiple_of(2) { OnNodeLost::Reschedule } else { OnNodeLost::Fail };
+        std::sync::Arc::new(TaskSpec { on_node_lost, ..TaskSpec::clone(&shared) })
+    };
     let new = |index: u8| NewTask {
         id: format!("{:013}{index:013}", at.0).parse().unwrap(),
         name: ["a", "b"][usize::from(index % 2)].parse().unwrap(),
-        spec: if whom > 100 { std::sync::Arc::clone(&shared) } else { spec() },
+        spec: if whom > 100 { std::sync::Arc::clone(&shared) } else { own(index) },
         replica: whom > 100,
     };
     let batch = (whom > 50).then(|| format!("{:026}", at.0).parse().unwrap());

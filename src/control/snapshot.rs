@@ -1,0 +1,65 @@
+//! A copy of all that is remembered, and how a state is made of one.
+//!
+//! Main type: [`Snapshot`]. Taking one copies pointers, so that whoever holds the state's locks for it holds them
+//! briefly; what is shared never changes. A state that is restored from a snapshot equals the fold of the changes that
+//! made it. What isn't journaled (when a node was heard, since when a task waits) begins anew, as after any start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::control::change::Creation;
+use crate::control::nodes::{NodeEntry, Nodes};
+use crate::control::tasks::{TaskEntry, Tasks};
+use crate::model::id::{Revision, TaskId};
+use crate::model::node::Node;
+use crate::model::task::Task;
+use crate::model::time::Now;
+
+/// All nodes, tasks and idempotency keys, as they were at one position of the journal.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// By id.
+    pub nodes: Vec<NodeEntry>,
+    /// By id.
+    pub tasks: Vec<TaskEntry>,
+    /// The creations whose keys are still kept, oldest first.
+    pub keys: Vec<(Revision, Arc<Creation>)>,
+}
+
+impl Snapshot {
+    /// Copies what is there.
+    pub fn of(nodes: &Nodes, tasks: &Tasks) -> Self {
+        let keys = tasks.keys().iter().map(|(_, record)| (record.at, Arc::clone(&record.creation)));
+        Self {
+            nodes: nodes.iter().cloned().collect(),
+            tasks: tasks.iter().cloned().collect(),
+            keys: keys.collect(),
+        }
+    }
+}
+
+/// Takes up a node. Nodes come before the tasks that hold their places.
+pub fn restore_node(
+    nodes: &mut Nodes,
+    node: Node,
+    is_settling: bool,
+    forget: BTreeMap<TaskId, Revision>,
+    now: Now,
+) {
+    nodes.restore(node, is_settling, forget, now);
+}
+
+/// Takes up a task that changed last at `changed`, with the place that it holds.
+pub fn restore_task(nodes: &mut Nodes, tasks: &mut Tasks, task: Task, changed: Revision, now: Now) {
+    if let Some(node) = task.holds_place_on() {
+        nodes.reserve(node, &task.spec);
+    }
+    tasks.insert(task, changed, now.mono);
+}
+
+/// Takes up an idempotency key, where the creation has one.
+pub fn restore_key(tasks: &mut Tasks, creation: &Creation, at: Revision) {
+    if let Some(key) = &creation.key {
+        tasks.keys_mut().remember(key, creation, at);
+    }
+}
