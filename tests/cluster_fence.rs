@@ -201,13 +201,19 @@ fn a_master_that_forgot_everything_stops_nothing_until_it_is_told_that_this_is_r
 #[test]
 fn a_master_that_stood_still_blames_nobody() {
     let mut cluster = patient_for(2500);
-    ["worker-1", "worker-2"].iter().for_each(|id| cluster.start_worker(id, WorkerOptions::default()));
+    let way = Proxy::to(cluster.master.address);
+    cluster.start_worker("worker-1", WorkerOptions::default());
+    cluster.start_worker_at("worker-2", WorkerOptions::default(), &way.url());
     let ids = cluster.create_equals(4, obeys("t", 0));
     let before = cluster.wait_for_all(TaskStatus::Running);
 
     cluster.master.stand_still();
+    // One worker's beats wait to be read, and the other's are lost, and those of the first moments afterwards too.
+    way.shut();
     std::thread::park_timeout(Duration::from_secs(8));
     cluster.master.go_on();
+    std::thread::park_timeout(Duration::from_millis(500));
+    way.open();
     let went_on = clock::wall();
     for worker in ["worker-1", "worker-2"] {
         wait_until("it has been heard for two timeouts since", || {

@@ -1,4 +1,4 @@
-//! Placement and the collections under random histories: what must hold whatever happens, in whatever order.
+//! Placement, the collections and leases under random histories: what must hold whatever happens, in whatever order.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
 
@@ -6,13 +6,16 @@
 mod cluster;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cluster::{Cluster, at};
 use podling::control::change::Change;
+use podling::control::lease::{self, Lease};
 use podling::control::schedule;
 use podling::model::id::NodeId;
 use podling::model::node::{Availability, NodeStatus};
 use podling::model::task::{Ending, Step, TaskStatus};
+use podling::model::time::Mono;
 use proptest::prelude::*;
 
 /// Something that happens to a cluster of nodes `n0` … `n4`.
@@ -143,6 +146,32 @@ fn check_invariants(cluster: &Cluster) {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Beats as (pause before it, way there, way back), in milliseconds. Whenever the master finds the node lost, what
+    /// ran under the lease that the worker had then has ended, however long TERM was ignored.
+    #[test]
+    fn a_node_is_lost_only_after_what_ran_under_its_lease_has_ended(
+        timeout in 1_u64..60_000,
+        beats in prop::collection::vec((0_u64..30_000, 0_u64..30_000, 0_u64..30_000), 1..20),
+    ) {
+        let moment = |millis| Mono::from_boot(Duration::from_millis(millis));
+        let (timeout, own_grace) = (Duration::from_millis(timeout), Duration::from_secs(86_400));
+        let length = lease::of_timeout(timeout);
+        let (mut lease, mut now, mut lost_from) = (Lease::default(), 0, None);
+        for (pause, there, back) in beats {
+            let sent = now + pause;
+            let taken = sent + there;
+            if let Some(lost) = lost_from.filter(|lost| *lost < moment(taken)) {
+                prop_assert!(!lease.is_held(lost));
+                prop_assert_eq!(lease.grace_left(own_grace, lost), Duration::ZERO);
+            }
+            lost_from = Some(moment(taken) + timeout);
+            now = taken + back;
+            // A worker that hears of it only now has ended what it held before it takes the answer.
+            lease.lapse(moment(now));
+            lease.renew(moment(sent), length, moment(now));
+        }
+    }
 
     #[test]
     fn any_history_keeps_the_books_and_the_plan_is_the_naive_ones(

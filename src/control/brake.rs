@@ -2,8 +2,8 @@
 //!
 //! Main type: [`Brake`]. Of three or more nodes, one that fell silent is judged only if another was heard after its
 //! lease had run out: that one shows that the master can hear, and by then nothing ran under the silent node's lease
-//! any more. If none was, the brake is on: nodes that fall silent are offline, and their tasks are left as they are, until
-//! a beat comes in (then every node has one full timeout again) or ten timeouts have passed.
+//! any more. If none was, the brake is on: nodes that fall silent are offline, and their tasks are left as they are,
+//! until a beat comes in (then every node has one full timeout again) or ten timeouts have passed.
 //!
 //! Deliberately absent: the nodes themselves, and clocks; times are the master's running time.
 

@@ -126,7 +126,8 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartEr
     log::info!("master started cluster={} epoch={}", state.settings().cluster, state.settings().epoch);
     if is_quarantined {
         log::error!(
-            "in quarantine: this master may have forgotten what runs, so nothing that it doesn't know is stopped; look at its nodes, then start it with --accept-state"
+            "in quarantine: this master may have forgotten what runs, so nothing that it doesn't know is stopped; \
+             look at its nodes, then start it with --accept-state"
         );
     }
     // A reader that went away doesn't keep a master from its work.

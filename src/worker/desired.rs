@@ -60,8 +60,8 @@ impl Desired {
         Self { inner: Mutex::default(), jobs, events }
     }
 
-    /// Takes up the containers and the ends that an earlier process of this node left, and opens for the master's wishes.
-    /// What has ended stays so, whatever container there is of it: whoever reports the end removes that too.
+    /// Takes up the containers and the ends that an earlier process of this node left, and opens for the master's
+    /// wishes. What has ended stays so, whatever container there is of it: whoever reports the end removes that too.
     pub(super) fn adopt(&self, found: Vec<Listed>, ends: Vec<(AttemptKey, Step)>) {
         let mut jobs = Vec::new();
         {

@@ -5,8 +5,8 @@
 //! cluster turns out to be another one, the process ends and leaves its containers alone.
 //!
 //! Order: listen, register, take up containers, beat. Until they are taken up the node says that it isn't ready, and
-//! replies change nothing. Where the master can't be reached at a start, they are taken up all the same: what runs under
-//! a lease must end with it.
+//! replies change nothing. Where the master can't be reached at a start, they are taken up all the same: what runs
+//! under a lease must end with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,9 +1,10 @@
-//! The outbox: ends that no container in the Engine tells, on this worker's disk until the master has acknowledged them.
+//! The outbox: ends that no container in the Engine tells, on this worker's disk until the master has acknowledged
+//! them.
 //!
 //! Main type: [`Outbox`]. An attempt whose container ran is known by that container as long as the master hasn't heard
 //! of its end. One whose pull failed, or that was refused, or was to stop before it ran, leaves nothing: so its end
-//! is written to `outbox/<task>-<attempt>.json` before it is reported, and removed once it was acknowledged. At a start of
-//! the worker what is still there is reported again, and such an attempt is never launched.
+//! is written to `outbox/<task>-<attempt>.json` before it is reported, and removed once it was acknowledged. At a start
+//! of the worker what is still there is reported again, and such an attempt is never launched.
 //!
 //! A disk that refuses is said so in the log; the end is reported all the same, and lost only if the process ends first.
 

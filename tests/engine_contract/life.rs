@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use podling::engine::{EngineError, Owner, Phase};
 use podling::model::id::ContainerId;
-use podling::model::spec::TaskSpec;
+use podling::model::spec::{OnNodeLost, TaskSpec};
 use podling::runtime::clock;
 
 use crate::support::{Rig, cannot_start, eats_memory, exits, fresh_id, runs, runs_for, runs_on};
@@ -191,7 +191,8 @@ fn a_list_holds_the_owners_containers_alone(rig: &Rig) {
         rig.engine.create(&rig.request_of(stranger, exits(0))).unwrap();
     }
     let made = rig.request(exits(0));
-    let (running, ended) = (rig.request(runs()), rig.request(exits(0)));
+    let leased = TaskSpec { on_node_lost: OnNodeLost::Reschedule, ..runs() };
+    let (running, ended) = (rig.request(leased), rig.request(exits(0)));
     let mut expected = Vec::new();
     for (request, phase) in [(&made, Phase::Created), (&running, Phase::Running), (&ended, Phase::Exited)] {
         let id = rig.engine.create(request).unwrap();
@@ -201,10 +202,11 @@ fn a_list_holds_the_owners_containers_alone(rig: &Rig) {
         if phase == Phase::Exited {
             assert!(rig.engine.wait(&id, crate::support::LONG).unwrap());
         }
-        expected.push((id, request.key.clone(), phase));
+        expected.push((id, request.key.clone(), phase, phase == Phase::Running));
     }
     let listed = rig.engine.list(&rig.owner).unwrap();
-    let mut listed: Vec<_> = listed.into_iter().map(|row| (row.id, row.key, row.phase)).collect();
+    let mut listed: Vec<_> =
+        listed.into_iter().map(|row| (row.id, row.key, row.phase, row.is_leased)).collect();
     listed.sort_by_key(|row| row.0.clone());
     expected.sort_by_key(|row| row.0.clone());
     assert_eq!(listed, expected);

@@ -151,6 +151,7 @@ impl Sheet {
         self.maybe("CPU", spec.cpu_millis.map(CpuMillis));
         self.maybe("Memory", spec.memory_bytes.map(MemoryBytes));
         self.maybe("Network", spec.network.as_ref());
+        self.maybe("Node lost", spec.on_node_lost.as_ref().filter(|word| *word != "fail"));
         for mapping in &spec.ports {
             self.line("Port", &port(mapping));
         }
