@@ -1,6 +1,7 @@
 //! Answers without an end: followed logs, server-sent events.
 //!
-//! Each stream has a thread of its own, `stream-N`, from a bounded set ([`Streams`]). It writes through a
+//! Each stream has a thread of its own, `stream-N`, from a bounded set ([`Streams`]). It gives way to all other threads
+//! where the processors are busy, so that many streams with much to send keep no request waiting. It writes through a
 //! [`StreamWriter`], which makes HTTP chunks by hand: tiny_http would hold lines back until its buffer is full.
 //!
 //! Invariant: a stream's thread ends soon after its client went away. It learns of it in two ways: a write fails,
@@ -96,7 +97,10 @@ impl Streams {
 
     /// Starts the thread of one stream.
     pub(crate) fn start(&self, id: u64, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let thread = supervise::spawn(format!("stream-{id}"), body)?;
+        let thread = supervise::spawn(format!("stream-{id}"), move || {
+            supervise::give_way();
+            body();
+        })?;
         let mut shared = self.shared.lock();
         shared.threads.retain(|thread| !thread.is_finished());
         shared.threads.push(thread);

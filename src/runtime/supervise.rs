@@ -27,6 +27,9 @@ pub const EXIT_GIVEN_UP: u8 = 1;
 /// How long all vital threads together may take to end once they were told to.
 const JOIN_DEADLINE: Duration = Duration::from_secs(10);
 
+/// The `nice` value of a thread that gives way: a tenth of the processor that an equal would get.
+const PRIORITY_OF_WHO_GIVES_WAY: i32 = 10;
+
 /// Says when to stop. Cheap to clone; every holder sees the same stop.
 #[derive(Clone, Debug)]
 pub struct Stop(Receiver<Infallible>);
@@ -97,6 +100,13 @@ pub fn spawn(name: impl Into<String>, body: impl FnOnce() + Send + 'static) -> s
     let name = name.into();
     let handle = Builder::new().name(name.clone()).spawn(body)?;
     Ok(Thread { name, handle })
+}
+
+/// Has the calling thread give way to all others, those of other programs too, wherever there is more to do than
+/// processors: for work that there may be much of, and that nobody else waits for. For good.
+pub fn give_way() {
+    // On Linux the calling thread's own priority, which any process may lower. Where that is refused, it stays.
+    let _ = rustix::process::setpriority_process(None, PRIORITY_OF_WHO_GIVES_WAY);
 }
 
 /// How a vital thread ended.
@@ -283,6 +293,18 @@ mod tests {
         source.stop();
         assert!(stop.requested());
         assert!(other.wait(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn who_gives_way_does_so_alone() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        let thread = spawn("gives-way", move || {
+            give_way();
+            assert_eq!(priority(), PRIORITY_OF_WHO_GIVES_WAY.max(before));
+        });
+        assert!(thread.unwrap().join());
+        assert_eq!(priority(), before);
     }
 
     #[test]

@@ -1,11 +1,16 @@
-//! How many calls that create, start, look at or remove a container may be under way at the Engine.
+//! How many may do the same at a time: calls at the Engine that create, start, look at or remove a container; those who
+//! read one container's log at the Engine (`logs/engine_log.rs`); readers of logs that keep a processor busy
+//! (`logs/follow.rs`).
 //!
-//! An Engine that is asked for more at once gets slower, not faster. A call takes a [`Slot`] first and gives it back
-//! when it is dropped; who comes first is served first. Waiting, stopping and reading logs take none.
+//! An Engine, or a processor, that is asked for more at once gets slower, not faster. Each takes a [`Slot`] first and
+//! gives it back when it is dropped; who comes first is served first. Of the calls at the Engine, waiting, stopping
+//! and following a log take none.
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-/// The right to make one call.
+use crate::runtime::supervise::Stop;
+
+/// The right to be one of so many.
 #[derive(Debug)]
 pub(super) struct Slot<'a>(&'a Slots);
 
@@ -25,11 +30,19 @@ impl Slots {
         slots
     }
 
-    /// Blocks until a slot is free: as long as the calls under way take, each of which has a deadline.
+    /// Blocks until a slot is free: as long as what is under way takes, which has to be bounded.
     pub(super) fn take(&self) -> Slot<'_> {
         // Both ends live in `self`, so the channel can't be disconnected.
         let _ = self.take.recv();
         Slot(self)
+    }
+
+    /// Blocks until a slot is free, or until `gone` fires: none.
+    pub(super) fn take_unless(&self, gone: &Stop) -> Option<Slot<'_>> {
+        select! {
+            recv(self.take) -> taken => taken.ok().map(|()| Slot(self)),
+            recv(gone.channel_ref()) -> _ => None,
+        }
     }
 
     fn put_back(&self) {
@@ -52,6 +65,18 @@ mod tests {
 
     use super::*;
     use crate::runtime::supervise;
+
+    #[test]
+    fn who_goes_away_waits_no_longer() {
+        let slots = Slots::new(1);
+        let (source, gone) = Stop::channel();
+        let held = slots.take_unless(&gone);
+        assert!(held.is_some());
+        source.stop();
+        assert!(slots.take_unless(&gone).is_none());
+        drop(held);
+        assert_eq!(slots.take.len(), 1);
+    }
 
     #[test]
     fn no_more_than_so_many_at_a_time_and_none_is_lost() {

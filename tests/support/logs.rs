@@ -32,6 +32,11 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new(engine: Arc<dyn Engine>, source: Source) -> Self {
+        Self::of(engine, source, |logs| logs)
+    }
+
+    /// One whose logs are set up so.
+    pub(crate) fn of(engine: Arc<dyn Engine>, source: Source, set_up: impl FnOnce(Logs) -> Logs) -> Self {
         let folder = TempDir::new().unwrap();
         let store = Arc::new(LogStore::open(&folder.path().join("logs"), AMPLE).unwrap());
         let task = task(1);
@@ -46,7 +51,7 @@ impl Place {
             (*task == known && *current.lock() != Source::Unknown).then_some(Attempt::FIRST)
         };
         let logs = Logs::new(Arc::clone(&engine), Arc::clone(&store), Arc::new(source_of), Arc::new(newest));
-        Self { logs: Arc::new(logs), store, engine, task, source, _folder: folder }
+        Self { logs: Arc::new(set_up(logs)), store, engine, task, source, _folder: folder }
     }
 
     /// Says where the log is from now on.

@@ -122,7 +122,6 @@ fn a_log_that_breaks_is_taken_up_where_it_broke() {
     let (text, completeness) = while_following(&place, &following(), |reader| {
         reader.await_end("line 9\n");
         assert!(reader.sends() >= 3, "what came before a break is sent");
-        place.put(Source::Stored);
         place.collect(log_of(lines(9)));
     });
     assert_eq!((text, completeness), (text_of(&lines(9)), Completeness::Whole));
@@ -157,6 +156,22 @@ fn an_ended_container_whose_log_can_not_be_collected_is_read_to_its_end() {
     let (engine, place) = live(&lines(9));
     engine.change(|script| (script.follower_ends_after, script.has_ended) = (Some(6), true));
     assert_eq!(place.read(&following()), (text_of(&lines(9)).into_bytes(), Completeness::Whole));
+}
+
+/// The Engine is busy enough with giving it once.
+#[test]
+fn the_end_of_a_log_is_not_read_from_the_engine_while_it_is_collected() {
+    let (engine, place) = live(&lines(9));
+    engine.change(|script| (script.follower_ends_after, script.has_ended) = (Some(6), true));
+    let (text, completeness) = while_following(&place, &following(), |reader| {
+        let slowly = log_of(lines(9)).inspect(|_| {
+            let _ = crossbeam_channel::after(Duration::from_millis(400)).recv();
+        });
+        reader.await_end("line 6\n");
+        place.collect(Box::new(slowly));
+    });
+    assert_eq!((text, completeness), (text_of(&lines(9)), Completeness::Whole));
+    assert_eq!(engine.change(|script| script.opened), 1);
 }
 
 /// The Engine says nothing of it where a container is removed while its log is read.

@@ -83,7 +83,7 @@ fn what_this_worker_has_nothing_of_is_not_found() {
     get(&served.path("attempt=1")).is_problem(404, "task_not_found");
 }
 
-/// Fifty readers ask for megabytes and don't take them. Nobody else notices.
+/// Fifty readers ask for megabytes and don't take them. Nobody else notices, the Engine least of all.
 #[test]
 fn followers_that_never_read_slow_nobody() {
     let big: Vec<LogRecord> = (0..2_000)
@@ -103,9 +103,12 @@ fn followers_that_never_read_slow_nobody() {
     let path = served.path("follow=true&tail=0");
     follower.say(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
     assert_eq!(follower.head().status, 200);
-    while engine.change(|script| script.opened) < 52 {
-        std::thread::yield_now();
-    }
+    // Each of the fifty is answered; the log's end was found, which none of them gets to; all of it was followed.
+    let mut answer = [0; 12];
+    assert!(idle.iter().all(|socket| socket.peek(&mut answer).unwrap() > 0));
+    engine.await_that("the log's end was found, and all of it followed", |script| {
+        script.read_to_end == 1 && script.fed == 2_000
+    });
     for number in 0..5 {
         let line = format!("news {number}\n").into_bytes();
         let wrote_at = clock::mono();
@@ -114,5 +117,6 @@ fn followers_that_never_read_slow_nobody() {
         let took = clock::mono().since(wrote_at);
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
+    assert_eq!(engine.change(|script| script.followed), 1);
     drop(idle);
 }

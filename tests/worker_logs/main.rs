@@ -17,3 +17,4 @@ mod properties;
 mod scripted;
 mod show;
 mod store;
+mod tap;

@@ -10,6 +10,9 @@ use podling::engine::{
 };
 use podling::model::id::ContainerId;
 use podling::model::spec::ImageRef;
+use podling::runtime::clock;
+
+use crate::support::PATIENCE;
 
 /// The engine.
 #[derive(Default)]
@@ -33,6 +36,14 @@ pub(crate) struct Script {
     pub(crate) cut: Option<(usize, Box<dyn FnOnce() + Send>)>,
     /// How many logs were opened.
     pub(crate) opened: usize,
+    /// How many that aren't followed were read to the end.
+    pub(crate) read_to_end: usize,
+    /// How many were opened to be followed.
+    pub(crate) followed: usize,
+    /// How many are being followed.
+    pub(crate) following: usize,
+    /// How many records the log that was followed last has given.
+    pub(crate) fed: usize,
 }
 
 /// The id of its container.
@@ -45,6 +56,16 @@ impl Scripted {
         let engine = Self::default();
         engine.change(|script| script.records = records);
         Arc::new(engine)
+    }
+
+    /// Waits until the script has come so far.
+    #[track_caller]
+    pub(crate) fn await_that(&self, what: &str, has_come: impl Fn(&Script) -> bool) {
+        let deadline = clock::mono() + PATIENCE;
+        while !has_come(&self.0.0.lock()) {
+            assert!(clock::mono() < deadline, "it never came to this: {what}");
+            std::thread::yield_now();
+        }
     }
 
     /// Changes the script, for logs that are being read too.
@@ -85,16 +106,28 @@ impl Iterator for ScriptedLog {
             if let Some((_, back_to)) = script.jumps.take_if(|(at, _)| self.follow && self.next == *at) {
                 self.next = back_to;
             }
-            if let Some(record) = script.records.get(self.next) {
+            if let Some(record) = script.records.get(self.next).cloned() {
                 self.next += 1;
-                return Some(Ok(LogItem::Record(record.clone())));
+                if self.follow {
+                    script.fed += 1;
+                }
+                return Some(Ok(LogItem::Record(record)));
             }
             if !self.follow || script.has_ended {
+                script.read_to_end += usize::from(!self.follow);
                 return None;
             }
             if self.shared.1.wait_for(&mut script, Duration::from_secs(1)).timed_out() {
                 return Some(Ok(LogItem::Quiet));
             }
+        }
+    }
+}
+
+impl Drop for ScriptedLog {
+    fn drop(&mut self) {
+        if self.follow {
+            self.shared.0.lock().following -= 1;
         }
     }
 }
@@ -110,6 +143,9 @@ impl Engine for Scripted {
             return Err(EngineError::NotFound { subject: id.to_string() });
         }
         script.opened += 1;
+        if request.follow {
+            (script.followed, script.following, script.fed) = (script.followed + 1, script.following + 1, 0);
+        }
         let breaks_at = (!script.breaks.is_empty()).then(|| script.breaks.remove(0));
         let (shared, follow) = (Arc::clone(&self.0), request.follow);
         Ok(Box::new(ScriptedLog { shared, next: 0, follow, breaks_at }))

@@ -1,21 +1,27 @@
 //! One reader of one attempt's log, from wherever the log is at the moment.
 //!
 //! A [`Passage`] asks again and again where the log is, and passes on what comes next there: from the Engine while
-//! the container exists, from the disk afterwards. Between the two, and across everything that breaks, it keeps its
+//! the container exists (`follow/live.rs`), from the disk afterwards. A followed container is followed once, by the
+//! tap that all its readers share (`tap.rs`). From one to the next, and across everything that breaks, it keeps its
 //! [`Position`]. It ends when the attempt is over and all is passed on, when the reader is gone, or when it has
 //! tried for long enough; without `follow`, when what is there now is passed on.
 //!
-//! Runs in the reader's own thread, and holds no lock while it writes: a reader that never reads blocks itself.
-//! What is followed goes out at once after a pause, and every [`GATHER`] while more keeps coming.
+//! Runs in the reader's own thread. It takes turns with others at reading (`pieces.rs`) and at working out what
+//! it writes, and has neither a turn nor a lock while it writes: a reader that never reads blocks itself,
+//! and costs nobody anything. What is followed goes out at once after a pause, and every [`GATHER`] while more keeps
+//! coming.
 
+mod live;
+
+use std::borrow::Borrow;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use super::format::{Format, Lines};
+use super::pieces::Turns;
 use super::position::{Position, Resumed};
-use super::read_ahead::{Next, ReadAhead};
 use super::{Completeness, Logs, Source};
-use crate::engine::{EngineError, LogItem, LogRecord, LogRecords, LogRequest, Phase};
+use crate::engine::{EngineError, LogItem, LogRecord, LogRecords, Phase};
 use crate::model::id::{Attempt, ContainerId, TaskId};
 use crate::model::time::Mono;
 use crate::rest::log::LogQuery;
@@ -28,7 +34,12 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long lines are gathered while more keeps coming.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// How long the end of a container's log may lie before its collection. After that the Engine is asked.
+/// How much is written in one turn, about.
+const PAGE_BYTES: usize = 16 << 10;
+const PAGE_RECORDS: usize = 256;
+
+/// How long the end of a container's log may lie before the beginning of its collection. After that the Engine is
+/// asked.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// How long is waited after a failure.
@@ -52,8 +63,6 @@ pub(super) struct Passage<'a> {
     gone: &'a Stop,
     flushed_at: Mono,
     has_gap: bool,
-    /// What comes next is news, also if the clock was set back.
-    is_proven: bool,
     failures: Failures,
 }
 
@@ -87,7 +96,6 @@ impl<'a> Passage<'a> {
             gone,
             flushed_at: Mono::default(),
             has_gap: false,
-            is_proven: false,
             failures: Failures::default(),
         }
     }
@@ -126,7 +134,7 @@ impl<'a> Passage<'a> {
             }
             Passed::Whole if !self.follow => return self.finish(None).map(Some),
             Passed::Whole => {
-                if self.await_move(container, SETTLE)? || self.has_ended(container) {
+                if self.await_collection(container)? || self.has_ended(container) {
                     return Ok(None);
                 }
                 "the engine ended the log of a container that runs".to_owned()
@@ -150,25 +158,12 @@ impl<'a> Passage<'a> {
         (self.logs.source_of)(self.task, self.attempt)
     }
 
-    fn pass_on_live(&mut self, container: &ContainerId) -> io::Result<Passed> {
-        let logs = self.logs;
-        let open = |follow| logs.engine.logs(container, LogRequest { follow });
-        if let Err(error) = self.find_tail(&|| open(false)) {
-            return Ok(Passed::Broken(error));
-        }
-        let follow = self.follow;
-        match self.resume(&|| open(follow)) {
-            Ok(records) if follow => self.pass_on_as_it_comes(records),
-            Ok(records) => self.pass_on(records),
-            Err(error) => Ok(Passed::Broken(error)),
-        }
-    }
-
     /// The rest of the log, from the disk; the end.
     fn pass_on_stored(&mut self) -> io::Result<Completeness> {
         let (store, task, attempt) = (&self.logs.store, self.task, self.attempt);
         let gone = || EngineError::NotFound { subject: format!("attempt {attempt} at {task}") };
-        let open = || store.read(task, attempt).ok_or_else(gone);
+        let turns = Turns::new(&self.logs.slots, self.gone);
+        let open = || turns.clone().read(|| store.read(task, attempt).ok_or_else(gone));
         if !store.has(task, attempt) {
             let was_there = self.position.records() > 0;
             return self.finish(was_there.then_some("the log is no longer kept"));
@@ -180,6 +175,7 @@ impl<'a> Passage<'a> {
             Err(error) => Passed::Broken(error),
         };
         match passed {
+            Passed::Broken(_) if self.gone.requested() => Ok(Completeness::Whole),
             Passed::Whole => self.finish(None),
             Passed::Broken(error) => self.finish(Some(&error.to_string())),
             Passed::Gone => Ok(Completeness::Whole),
@@ -228,57 +224,41 @@ impl<'a> Passage<'a> {
         &mut self,
         open: &dyn Fn() -> Result<LogRecords, EngineError>,
     ) -> Result<LogRecords, EngineError> {
-        let Resumed { records, has_gap, is_proven } = self.position.resume(open)?;
+        let Resumed { records, has_gap, is_proven: _ } = self.position.resume(open)?;
         self.has_gap |= has_gap;
-        self.is_proven = is_proven;
         Ok(records)
     }
 
-    fn pass_on(&mut self, records: LogRecords) -> io::Result<Passed> {
-        for item in records {
-            match item {
-                Ok(LogItem::Record(record)) => self.write(&record)?,
-                Ok(LogItem::Quiet) => {}
-                Err(error) => return Ok(Passed::Broken(error)),
+    fn pass_on(&mut self, mut records: LogRecords) -> io::Result<Passed> {
+        while !self.gone.requested() {
+            let (some, end) = take_some(&mut records);
+            self.write(&some)?;
+            if self.follow {
+                self.flush_if_due()?;
+            }
+            if let Some(end) = end {
+                return Ok(end);
             }
         }
-        Ok(Passed::Whole)
+        Ok(Passed::Gone)
     }
 
-    fn pass_on_as_it_comes(&mut self, records: LogRecords) -> io::Result<Passed> {
-        let ahead = ReadAhead::start(records)?;
-        loop {
-            let gather = GATHER.saturating_sub(clock::mono().since(self.flushed_at));
-            let mut next = ahead.within(gather);
-            if gather.is_zero() || matches!(next, Next::Nothing) {
-                self.flush()?;
-            }
-            if matches!(next, Next::Nothing) {
-                next = ahead.unless(self.gone);
-            }
-            match next {
-                Next::Item(Ok(LogItem::Record(record))) if self.is_repeated(&record) => {
-                    return Ok(Passed::Broken(repeats()));
-                }
-                Next::Item(Ok(LogItem::Record(record))) => self.write(&record)?,
-                Next::Item(Ok(LogItem::Quiet)) => {}
-                Next::Item(Err(error)) => return Ok(Passed::Broken(error)),
-                Next::Over => return Ok(Passed::Whole),
-                Next::Nothing => return Ok(Passed::Gone),
+    /// Writes records. Where many readers have much to write, they take turns at working out what; none has its turn
+    /// while it is blocked in writing. If the reader goes before its turn comes, nothing is written.
+    fn write(&mut self, records: &[impl Borrow<LogRecord>]) -> io::Result<()> {
+        let mut page = Vec::new();
+        {
+            let Some(_turn) = self.logs.slots.take_unless(self.gone) else { return Ok(()) };
+            for record in records {
+                self.format.write(record.borrow(), &mut page)?;
+                self.position.pass(record.borrow());
             }
         }
+        self.out.write_all(&page)
     }
 
-    /// Whether an Engine that is followed gives what it gave before. Not so where the log was just read again to this
-    /// place: then its clock was set back.
-    fn is_repeated(&mut self, record: &LogRecord) -> bool {
-        !std::mem::take(&mut self.is_proven) && self.position.goes_back(record)
-    }
-
-    fn write(&mut self, record: &LogRecord) -> io::Result<()> {
-        self.format.write(record, self.out)?;
-        self.position.pass(record);
-        Ok(())
+    fn flush_if_due(&mut self) -> io::Result<()> {
+        if clock::mono().since(self.flushed_at) < GATHER { Ok(()) } else { self.flush() }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -306,6 +286,19 @@ impl<'a> Passage<'a> {
         }
     }
 
+    /// Waits for the log to be collected: true; or until nobody is about to, or the reader is gone. One collection is
+    /// less for the Engine than a read for each follower.
+    fn await_collection(&mut self, container: &ContainerId) -> io::Result<bool> {
+        loop {
+            if self.await_move(container, SETTLE)? {
+                return Ok(true);
+            }
+            if self.gone.requested() || !self.logs.store.is_collecting(self.task, self.attempt) {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Whether a container has ended though its log isn't collected. If so, what it wrote is read once more to its
     /// end, because a follower may miss the last lines (Docker Engine 20.10), and that is all.
     fn has_ended(&mut self, container: &ContainerId) -> bool {
@@ -318,9 +311,21 @@ impl<'a> Passage<'a> {
     }
 }
 
-/// What follows in a log is what came before: it is to be opened anew, and read on behind what was passed on.
-fn repeats() -> EngineError {
-    EngineError::Malformed { operation: "logs", why: "the engine repeats itself".to_owned() }
+/// Takes a few records from a log; says how it ended, if it did.
+fn take_some(records: &mut LogRecords) -> (Vec<LogRecord>, Option<Passed>) {
+    let (mut some, mut bytes) = (Vec::new(), 0);
+    while bytes < PAGE_BYTES && some.len() < PAGE_RECORDS {
+        match records.next() {
+            Some(Ok(LogItem::Record(record))) => {
+                bytes += record.bytes.len();
+                some.push(record);
+            }
+            Some(Ok(LogItem::Quiet)) => {}
+            Some(Err(error)) => return (some, Some(Passed::Broken(error))),
+            None => return (some, Some(Passed::Whole)),
+        }
+    }
+    (some, None)
 }
 
 /// How often a log failed in a row.

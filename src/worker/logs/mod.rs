@@ -2,18 +2,22 @@
 //!
 //! While a container exists, its Engine holds its log. When it has ended, its monitor copies the log into the
 //! [`LogStore`], and only after that is the container removed. [`Logs`] answers requests from whichever of the two
-//! has the log, and follows it from the one to the other. Nothing follows a container unless somebody reads.
+//! has the log, and follows it from the one to the other. A container is followed once at its Engine, however many
+//! follow it here, and not at all unless somebody does.
 //!
-//! Each answer is written by a stream's thread of its own (`http/stream.rs`); a followed one has a second thread
-//! that reads the Engine (`read_ahead.rs`). Deliberately absent: an index by line, log rotation of our own, shipping
-//! logs elsewhere.
+//! Each answer is written by a stream's thread of its own (`http/stream.rs`); each followed container has one more,
+//! which reads the Engine for all of them (`tap.rs`) into a short memory (`ring.rs`). Deliberately absent: an index
+//! by line, log rotation of our own, shipping logs elsewhere.
 
 mod digest;
+mod engine_log;
 mod follow;
 mod format;
+mod pieces;
 mod position;
-mod read_ahead;
+mod ring;
 mod store;
+mod tap;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -24,12 +28,17 @@ use crate::http::{Problem, Responder, StreamHead};
 use crate::model::id::{Attempt, ContainerId, TaskId};
 use crate::rest::log::LogQuery;
 use crate::runtime::supervise::Stop;
+use crate::worker::slots::Slots;
 
 use follow::Passage;
 pub use store::{LogLimits, LogStore, LogStoreError};
+use tap::{RING_BYTES, Taps};
 
 /// The trailer that says that something is missing.
 const INCOMPLETE: &str = "Podling-Incomplete";
+
+/// How many readers at a time read the disk, or work out what they write: more would only be in each other's way.
+const BUSY_READERS: usize = 2;
 
 /// Where the log of an attempt is at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +71,9 @@ pub enum Completeness {
 /// The logs of all attempts that this worker knows.
 pub struct Logs {
     engine: Arc<dyn Engine>,
+    taps: Taps,
+    /// For readers that have much to read from the disk, or to write.
+    slots: Arc<Slots>,
     store: Arc<LogStore>,
     source_of: SourceOf,
     newest_attempt: NewestAttempt,
@@ -81,7 +93,15 @@ impl Logs {
         source_of: SourceOf,
         newest_attempt: NewestAttempt,
     ) -> Self {
-        Self { engine, store, source_of, newest_attempt }
+        let taps = Taps::new(Arc::clone(&engine), RING_BYTES);
+        Self { engine, taps, slots: Arc::new(Slots::new(BUSY_READERS)), store, source_of, newest_attempt }
+    }
+
+    /// Keeps so much of each followed log in memory, rather than 1 MiB. Who lags by more reads the Engine again.
+    #[must_use]
+    pub fn keep_in_memory(mut self, bytes: usize) -> Self {
+        self.taps = Taps::new(Arc::clone(&self.engine), bytes);
+        self
     }
 
     /// Answers a request for a task's log: 404, or a stream. Doesn't block; the stream has its own thread.

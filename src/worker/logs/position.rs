@@ -18,6 +18,8 @@ use crate::engine::{EngineError, LogItem, LogRecord, LogRecords, Stream};
 pub(super) struct Position {
     records: u64,
     digest: Digest,
+    /// The digest of the first record alone.
+    first: Digest,
     newest: Newest,
 }
 
@@ -54,6 +56,9 @@ impl Position {
         self.digest.add(&record.unix_nanos.to_be_bytes());
         self.digest.add(&(record.bytes.len() as u64).to_be_bytes());
         self.digest.add(&record.bytes);
+        if self.records == 1 {
+            self.first = self.digest;
+        }
         self.newest.pass(record);
     }
 
@@ -66,6 +71,26 @@ impl Position {
     /// How many records were read.
     pub(super) const fn records(&self) -> u64 {
         self.records
+    }
+
+    /// The digest of all that was read.
+    pub(super) const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Whether another reading began with the same record, as far as both have begun. Two that did count alike.
+    pub(super) fn begins_as(&self, other: &Self) -> bool {
+        self.records == 0 || other.records == 0 || self.first == other.first
+    }
+
+    /// Whether, by time, nothing can be missing between what was read and a source that begins with this record.
+    pub(super) fn reaches(&self, first: &LogRecord) -> bool {
+        self.newest.covers(first) && !self.newest.tears(first)
+    }
+
+    /// What tells, by time, which records of a source were read before.
+    pub(super) fn seen(&self) -> Seen {
+        Seen { newest: self.newest.clone(), again: Newest::default() }
     }
 
     /// Opens a source of the log, and leads it behind what was read. Blocks while it reads that again.
@@ -98,10 +123,10 @@ impl Position {
     }
 
     fn resume_by_time(&self, mut records: LogRecords) -> Result<Resumed, EngineError> {
-        let mut seen = Seen { newest: self.newest.clone(), again: Newest::default() };
+        let mut seen = self.seen();
         let first = records.next().transpose()?;
         let has_gap = match &first {
-            Some(LogItem::Record(record)) => !self.newest.covers(record) || self.newest.tears(record),
+            Some(LogItem::Record(record)) => !self.reaches(record),
             Some(LogItem::Quiet) | None => false,
         };
         let rest = first.map(Ok).into_iter().chain(records);
@@ -149,15 +174,17 @@ impl Newest {
     }
 }
 
-/// Tells, by time, which records were read before.
-struct Seen {
+/// Tells, by time, which records were read before. It has to see all records of a source, in order.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
     newest: Newest,
     /// The same of what is read now.
     again: Newest,
 }
 
 impl Seen {
-    fn has(&mut self, record: &LogRecord) -> bool {
+    /// Whether the next record was read before.
+    pub(super) fn has(&mut self, record: &LogRecord) -> bool {
         self.again.pass(record);
         let (again, newest) = (self.again.at(record.stream).records, self.newest.at(record.stream));
         self.newest.covers(record) && (record.unix_nanos < newest.unix_nanos || again <= newest.records)

@@ -5,7 +5,7 @@
 //! logs the newest, both within limits. An attempt that wrote nothing has a log too, an empty one, so that "wrote
 //! nothing" and "is no longer kept" stay apart.
 //!
-//! Any thread may call it. Its one lock guards the index, for memory work alone: a reader that is slow, or a disk,
+//! Any thread may call it. Its locks guard the index and the list of what is being collected, for memory work alone: a reader that is slow, or a disk,
 //! holds up nobody else. A reader whose log is evicted meanwhile reads on to the end.
 //!
 //! Invariant: a file with a log's name is whole, and durable before [`LogStore::collect`] returns.
@@ -47,6 +47,22 @@ pub struct LogStore {
     limits: LogLimits,
     last_number: AtomicU64,
     index: Mutex<Index>,
+    collecting: Mutex<Vec<(TaskId, Attempt)>>,
+}
+
+/// A collection that is under way, until this is dropped.
+struct Collecting<'a> {
+    store: &'a LogStore,
+    log: (TaskId, Attempt),
+}
+
+impl Drop for Collecting<'_> {
+    fn drop(&mut self) {
+        let mut collecting = self.store.collecting.lock();
+        if let Some(at) = collecting.iter().position(|log| *log == self.log) {
+            collecting.swap_remove(at);
+        }
+    }
 }
 
 /// Why a log can't be stored.
@@ -110,7 +126,13 @@ impl LogStore {
             .map_err(io("make the folder of the logs"))?;
         let (index, superseded) = scan(folder).map_err(io("read the folder of the logs"))?;
         let last_number = AtomicU64::new(index.last_number());
-        let store = Self { folder: folder.to_owned(), limits, last_number, index: Mutex::new(index) };
+        let store = Self {
+            folder: folder.to_owned(),
+            limits,
+            last_number,
+            index: Mutex::new(index),
+            collecting: Mutex::default(),
+        };
         store.remove(superseded);
         store.evict();
         Ok(store)
@@ -123,6 +145,7 @@ impl LogStore {
     /// # Errors
     /// The Engine's or the disk's. Nothing of the log is stored then, and what was stored before stays.
     pub fn collect(&self, task: &TaskId, attempt: Attempt, records: LogRecords) -> Result<(), LogStoreError> {
+        let _under_way = self.begin(task, attempt);
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
         let file = LogFile { task: task.clone(), attempt, number };
         let path = self.folder.join(file.name());
@@ -148,6 +171,11 @@ impl LogStore {
     /// Whether an attempt's log is here. Never blocks on the disk.
     pub fn has(&self, task: &TaskId, attempt: Attempt) -> bool {
         self.index.lock().find(task, attempt).is_some()
+    }
+
+    /// Whether an attempt's log is just being collected. Never blocks on the disk.
+    pub fn is_collecting(&self, task: &TaskId, attempt: Attempt) -> bool {
+        self.collecting.lock().iter().any(|(other, number)| other == task && *number == attempt)
     }
 
     /// The newest attempt at a task whose log is here. Never blocks on the disk.
@@ -181,6 +209,12 @@ impl LogStore {
     /// What all logs take on the disk, in whole blocks. Never blocks on it.
     pub fn total_bytes(&self) -> u64 {
         self.index.lock().bytes()
+    }
+
+    fn begin(&self, task: &TaskId, attempt: Attempt) -> Collecting<'_> {
+        let log = (task.clone(), attempt);
+        self.collecting.lock().push(log.clone());
+        Collecting { store: self, log }
     }
 
     fn is_newest(&self, file: &LogFile) -> bool {
