@@ -25,7 +25,7 @@ use podling::model::resources::{CpuMillis, MemoryBytes};
 use podling::model::task::{Reason, TaskStatus};
 use podling::model::time::Now;
 use podling::store::memory::MemoryStore;
-use podling::store::{Each, Store, StoreError, Stored};
+use podling::store::{Each, Frozen, Store, StoreError, Stored};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const EPOCH: Epoch = Epoch(7);
@@ -364,6 +364,10 @@ impl Store for Kept {
 
     fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError> {
         self.0.iter().try_for_each(|(at, record)| each(Stored::Record(*at, record)))
+    }
+
+    fn freeze(&mut self) -> Result<Box<dyn Frozen>, StoreError> {
+        Err(StoreError::Io { operation: "copy", why: "it is kept in memory alone".to_owned() })
     }
 }
 

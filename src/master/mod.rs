@@ -2,8 +2,10 @@
 //!
 //! Each file is one thread or one job. [`state`] is the two maps and every change to them; [`journal`] queues changes
 //! and lets replies go; [`committer`] makes changes durable; [`scheduler`] places what waits; [`reaper`] judges what is silent or waited too
-//! long; [`dispatch`] pushes assignments to workers; [`handlers`] answers requests; [`logs`] passes logs on.
+//! long; [`dispatch`] pushes assignments to workers; [`handlers`] answers requests; [`logs`] passes logs on;
+//! [`backup`] copies all that is remembered, and brings it back.
 
+pub mod backup;
 pub mod committer;
 pub mod dispatch;
 pub mod handlers;
@@ -26,9 +28,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::http::{ServeError, ServeSettings, serve};
+use crate::master::backup::{Admin, BackupError, QUARANTINE_FILE};
 use crate::master::dispatch::Dispatcher;
 use crate::master::handlers::Api;
-use crate::master::settings::{Settings, StoreKind};
+use crate::master::settings::{Command, Settings, StoreKind};
 use crate::master::state::{State, StateSettings};
 use crate::runtime::clock;
 use crate::runtime::data_dir::{DataDir, DataDirError};
@@ -51,6 +54,8 @@ pub enum StartError {
     Store(StoreError),
     /// Its address can't be used.
     Serve(ServeError),
+    /// There is no backup, or nothing was restored.
+    Backup(BackupError),
     /// The operating system refuses a thread or a signal handler.
     Thread(std::io::Error),
 }
@@ -61,8 +66,12 @@ impl StartError {
         match self {
             Self::DataDir(DataDirError::InUse(_) | DataDirError::Io { .. })
             | Self::Store(StoreError::InUse { .. })
+            | Self::Backup(BackupError::DataDir(DataDirError::InUse(_)))
             | Self::Serve(_) => EXIT_USAGE,
-            Self::DataDir(DataDirError::TooLoose { .. }) | Self::Store(_) | Self::Thread(_) => 1,
+            Self::DataDir(DataDirError::TooLoose { .. })
+            | Self::Store(_)
+            | Self::Backup(_)
+            | Self::Thread(_) => 1,
         }
     }
 }
@@ -76,6 +85,7 @@ impl fmt::Display for StartError {
                 Some(source) => write!(f, "failed to {error}: {source}"),
                 None => write!(f, "failed to {error}"),
             },
+            Self::Backup(error) => error.fmt(f),
             Self::Thread(error) => write!(f, "failed to start a thread: {error}"),
         }
     }
@@ -83,13 +93,27 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// Does what the command line says.
+///
+/// # Errors
+/// It could not; then nothing runs and nothing was changed.
+pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartError> {
+    let done = match &settings.command {
+        Command::Serve => return serve_until_stopped(settings, out),
+        Command::Backup(file) => backup::backup(&settings.data_dir, file, out),
+        Command::Restore(file) => backup::restore(&settings.data_dir, file, out),
+    };
+    done.map(|()| ExitCode::SUCCESS).map_err(StartError::Backup)
+}
+
 /// Runs a master until a signal ends it or a thread dies. Writes the address to `out` once clients can connect.
 ///
 /// # Errors
 /// It could not start; then nothing of it runs.
-pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartError> {
+fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartError> {
     let signals = Signals::listen().map_err(StartError::Thread)?;
     let folder = DataDir::open(&settings.data_dir).map_err(StartError::DataDir)?;
+    mark_lost_store(settings.store, &folder).map_err(StartError::DataDir)?;
     let mut store = open_store(settings.store, folder.path())?;
     let identity = identity::raise(&folder, clock::wall()).map_err(StartError::DataDir)?;
     let state_settings = StateSettings {
@@ -110,11 +134,29 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartEr
         ..ServeSettings::new("master", settings.listen, folder.path())
     };
     let address = serve(serving, Arc::new(api), &mut supervisor).map_err(StartError::Serve)?;
+    let admin = Admin::open(folder.path(), Arc::clone(&state)).map_err(|source| {
+        let path = folder.path().to_owned();
+        StartError::DataDir(DataDirError::Io { operation: "open a socket in", path, source })
+    })?;
+    supervisor.vital("admin", move |stop| admin.run(&stop)).map_err(StartError::Thread)?;
     start_threads(&state, &dispatcher, store, settings, &mut supervisor).map_err(StartError::Thread)?;
     log::info!("master started cluster={} epoch={}", state.settings().cluster, state.settings().epoch);
     // A reader that went away doesn't keep a master from its work.
     let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
     Ok(supervisor.run(&signals, || {}))
+}
+
+/// A store that is missing where a master has run: what it knew is lost, so nothing unknown is to be stopped.
+fn mark_lost_store(kind: StoreKind, folder: &DataDir) -> Result<(), DataDirError> {
+    let is_lost = match kind {
+        StoreKind::Embedded => !folder.file(STORE_FILE).exists() && identity::read(folder)?.is_some(),
+        StoreKind::Memory => false,
+    };
+    if is_lost {
+        log::warn!("the store is missing and begins anew folder={}", folder.path().display());
+        folder.write(QUARANTINE_FILE, format!("{STORE_FILE} was missing at a start\n").as_bytes())?;
+    }
+    Ok(())
 }
 
 fn open_store(kind: StoreKind, folder: &Path) -> Result<Box<dyn Store>, StartError> {

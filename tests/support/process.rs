@@ -174,6 +174,11 @@ impl Cluster {
         identity(self.folder.path())["epoch"].as_u64().unwrap()
     }
 
+    /// The master's data folder.
+    pub(crate) fn data_of_master(&self) -> PathBuf {
+        self.folder.path().join("master")
+    }
+
     /// A worker's data folder.
     pub(crate) fn data_of(&self, worker: &str) -> PathBuf {
         self.folder.path().join(format!("data-{worker}"))
