@@ -44,6 +44,10 @@ pub fn run_with(state: &State, store: &mut dyn Store, stop: &Stop, snapshot_afte
         if !batch.records.is_empty() {
             committer.commit(batch);
         }
+        if let Ok(ask) = state.journal().asks().try_recv() {
+            // Whoever asked may have given up.
+            let _ = ask.try_send(committer.store.freeze());
+        }
         committer.snapshots.go_on(state, committer.store, stop);
     }
     state.journal().close();
@@ -61,7 +65,7 @@ struct Committer<'a> {
 }
 
 impl Committer<'_> {
-    /// What is to be committed next: nothing, where a snapshot is to go on meanwhile. None: it is time to stop.
+    /// What is to be committed next; it may be nothing, and is where a snapshot is to go on meanwhile. None: it is time to stop.
     fn next(&self) -> Option<Batch> {
         let journal = self.state.journal();
         if self.snapshots.is_busy() { Some(journal.batch_now()) } else { journal.next_batch(self.stop) }

@@ -35,20 +35,31 @@ pub fn is_known(folder: &DataDir) -> Result<bool, DataDirError> {
 /// The file can't be read, written, or made sense of.
 pub fn raise(folder: &DataDir, now: WallTime) -> Result<Identity, DataDirError> {
     let now_secs = now.unix_millis() / 1000;
-    let identity = match folder.read(FILE)? {
+    let identity = match read(folder)? {
         None => Identity { cluster_id: Ids::default().cluster(now), epoch: Epoch(now_secs) },
-        Some(bytes) => {
-            let damaged = |why: serde_json::Error| DataDirError::Damaged {
-                path: folder.file(FILE),
-                why: why.to_string(),
-            };
-            let held: Identity = serde_json::from_slice(&bytes).map_err(damaged)?;
-            Identity { epoch: Epoch(held.epoch.next().0.max(now_secs)), ..held }
-        }
+        Some(held) => Identity { epoch: Epoch(held.epoch.next().0.max(now_secs)), ..held },
     };
-    let bytes = serde_json::to_vec(&identity).unwrap_or_default();
-    folder.write(FILE, &bytes)?;
+    write(folder, &identity)?;
     Ok(identity)
+}
+
+/// Reads who the master was that ran last. None: none has run here. Blocks on the disk.
+///
+/// # Errors
+/// The file can't be read, or made sense of.
+pub(super) fn read(folder: &DataDir) -> Result<Option<Identity>, DataDirError> {
+    let Some(bytes) = folder.read(FILE)? else { return Ok(None) };
+    let damaged =
+        |why: serde_json::Error| DataDirError::Damaged { path: folder.file(FILE), why: why.to_string() };
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+}
+
+/// Keeps who the master is. Blocks on the disk.
+///
+/// # Errors
+/// The file can't be written.
+pub(super) fn write(folder: &DataDir, identity: &Identity) -> Result<(), DataDirError> {
+    folder.write(FILE, &serde_json::to_vec(identity).unwrap_or_default())
 }
 
 #[cfg(test)]

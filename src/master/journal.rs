@@ -20,6 +20,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::control::undo::Undo;
 use crate::model::id::Revision;
 use crate::runtime::supervise::Stop;
+use crate::store::{Frozen, StoreError};
 
 /// Records that may wait for the disk before new requests are turned away.
 const MOST_WAITING: usize = 50_000;
@@ -29,6 +30,9 @@ const MOST_BATCHES: usize = 64;
 
 /// How often the journal looks whether it is to stop.
 const STOP_CHECK: Duration = Duration::from_millis(200);
+
+/// How long a copy of the store is waited for.
+const FREEZE: Duration = Duration::from_secs(5);
 
 /// What became of a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,9 @@ type Waiter = Box<dyn FnOnce(Fate) + Send>;
 /// Those who waited for positions that are settled now.
 #[must_use = "they wait until they are told"]
 pub(super) struct Waiters(Vec<Waiter>, Fate);
+
+/// Somebody who wants a copy of the store.
+pub(super) type Ask = Sender<Result<Box<dyn Frozen>, StoreError>>;
 
 /// Records that are to become durable together.
 pub(super) struct Batch {
@@ -74,6 +81,7 @@ pub struct Journal {
     last_withdrawn: AtomicU64,
     is_failing: AtomicBool,
     batches: (Sender<Waiters>, Receiver<Waiters>),
+    asks: (Sender<Ask>, Receiver<Ask>),
 }
 
 struct Inner {
@@ -106,6 +114,7 @@ impl Journal {
             last_withdrawn: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
             batches: bounded(MOST_BATCHES),
+            asks: bounded(1),
         }
     }
 
@@ -166,6 +175,22 @@ impl Journal {
         inner.waiters.insert((at, order), Box::new(then));
     }
 
+    /// The store as it is once all that is acknowledged by now is in it. Blocks until the thread `journal` gives it.
+    ///
+    /// # Errors
+    /// The store keeps nothing, can't be read, or takes nothing just now.
+    pub(super) fn freeze(&self) -> Result<Box<dyn Frozen>, StoreError> {
+        let (ask, answer) = bounded(1);
+        let busy = || StoreError::Io { operation: "copy", why: "it takes nothing just now".to_owned() };
+        self.asks.0.send_timeout(ask, FREEZE).map_err(|_| busy())?;
+        answer.recv_timeout(FREEZE).unwrap_or_else(|_| Err(busy()))
+    }
+
+    /// Who wants a copy of the store.
+    pub(super) const fn asks(&self) -> &Receiver<Ask> {
+        &self.asks.1
+    }
+
     /// Body of the thread `replies`.
     pub fn run_replies(&self, stop: &Stop) {
         loop {
@@ -178,10 +203,11 @@ impl Journal {
         }
     }
 
-    /// Blocks until there are records. None: it is time to stop, and none are left.
+    /// Blocks until there are records, or for a moment: then the batch is empty. None: it is time to stop, and none
+    /// are left.
     pub(super) fn next_batch(&self, stop: &Stop) -> Option<Batch> {
         let mut inner = self.inner.lock();
-        while inner.records.is_empty() {
+        if inner.records.is_empty() {
             if stop.requested() {
                 return None;
             }

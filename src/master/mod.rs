@@ -2,8 +2,10 @@
 //!
 //! Each file is one thread or one job. [`state`] is the two maps and every change to them; [`journal`] queues changes
 //! and lets replies go; [`committer`] makes changes durable; [`scheduler`] places what waits; [`reaper`] judges what is silent or waited too
-//! long; [`dispatch`] pushes assignments to workers; [`handlers`] answers requests; [`logs`] passes logs on.
+//! long; [`dispatch`] pushes assignments to workers; [`handlers`] answers requests; [`logs`] passes logs on;
+//! [`backup`] copies all that is remembered, and brings it back.
 
+pub mod backup;
 pub mod committer;
 pub mod dispatch;
 pub mod grace;
@@ -28,10 +30,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::http::{ServeError, ServeSettings, serve};
+use crate::master::backup::{Admin, BackupError};
 use crate::master::dispatch::Dispatcher;
 use crate::master::handlers::Api;
 use crate::master::quarantine::Findings;
-use crate::master::settings::{Settings, StoreKind};
+use crate::master::settings::{Command, Settings, StoreKind};
 use crate::master::state::{State, StateSettings};
 use crate::model::id::Revision;
 use crate::runtime::clock;
@@ -55,6 +58,8 @@ pub enum StartError {
     Store(StoreError),
     /// Its address can't be used.
     Serve(ServeError),
+    /// There is no backup, or nothing was restored.
+    Backup(BackupError),
     /// The operating system refuses a thread or a signal handler.
     Thread(std::io::Error),
 }
@@ -65,9 +70,11 @@ impl StartError {
         match self {
             Self::DataDir(DataDirError::InUse(_) | DataDirError::Io { .. })
             | Self::Store(StoreError::InUse { .. })
+            | Self::Backup(BackupError::DataDir(DataDirError::InUse(_)))
             | Self::Serve(_) => EXIT_USAGE,
             Self::DataDir(DataDirError::TooLoose { .. } | DataDirError::Damaged { .. })
             | Self::Store(_)
+            | Self::Backup(_)
             | Self::Thread(_) => 1,
         }
     }
@@ -82,6 +89,7 @@ impl fmt::Display for StartError {
                 Some(source) => write!(f, "failed to {error}: {source}"),
                 None => write!(f, "failed to {error}"),
             },
+            Self::Backup(error) => error.fmt(f),
             Self::Thread(error) => write!(f, "failed to start a thread: {error}"),
         }
     }
@@ -89,11 +97,24 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// Does what the command line says.
+///
+/// # Errors
+/// It could not; then nothing runs and nothing was changed.
+pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartError> {
+    let done = match &settings.command {
+        Command::Serve => return serve_until_stopped(settings, out),
+        Command::Backup(file) => backup::backup(&settings.data_dir, file, out),
+        Command::Restore(file) => backup::restore(&settings.data_dir, file, out),
+    };
+    done.map(|()| ExitCode::SUCCESS).map_err(StartError::Backup)
+}
+
 /// Runs a master until a signal ends it or a thread dies. Writes the address to `out` once clients can connect.
 ///
 /// # Errors
 /// It could not start; then nothing of it runs.
-pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartError> {
+fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartError> {
     let signals = Signals::listen().map_err(StartError::Thread)?;
     let folder = DataDir::open(&settings.data_dir).map_err(StartError::DataDir)?;
     let mut store = open_store(settings.store, folder.path())?;
@@ -122,6 +143,11 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartEr
         ..ServeSettings::new("master", settings.listen, folder.path())
     };
     let address = serve(serving, Arc::new(api), &mut supervisor).map_err(StartError::Serve)?;
+    let admin = Admin::open(folder.path(), Arc::clone(&state)).map_err(|source| {
+        let path = folder.path().to_owned();
+        StartError::DataDir(DataDirError::Io { operation: "open a socket in", path, source })
+    })?;
+    supervisor.vital("admin", move |stop| admin.run(&stop)).map_err(StartError::Thread)?;
     start_threads(&state, &dispatcher, store, settings, &mut supervisor).map_err(StartError::Thread)?;
     log::info!("master started cluster={} epoch={}", state.settings().cluster, state.settings().epoch);
     if is_quarantined {

@@ -17,6 +17,11 @@ pub const HELP: &str = "\
 podling-master: holds the cluster's state, schedules its tasks, watches its nodes
 
 Usage: podling-master [FLAGS]
+       podling-master backup FILE [--data-dir D]    all that it remembers, to a file that isn't there yet;
+                                                    while it runs or not
+       podling-master restore FILE [--data-dir D]   the way back; not while it runs. The old state is kept
+                                                    aside, and the file `quarantine` in D tells the next
+                                                    start to stop nothing that it doesn't know
 
   --listen A:P                    address of the API; port 0 takes a free one    [127.0.0.1:8080]
   --data-dir D                    state, identity, locks      [~/.local/share/podling/master]
@@ -38,6 +43,17 @@ Each flag has an environment variable: --node-timeout-ms is PODLING_NODE_TIMEOUT
 The first line on stdout is `listening on http://ADDRESS`. TERM and INT stop in order.
 ";
 
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Be the master.
+    Serve,
+    /// Write all that it remembers to this file.
+    Backup(PathBuf),
+    /// Take up what this file holds.
+    Restore(PathBuf),
+}
+
 /// Where the state is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
@@ -50,6 +66,8 @@ pub enum StoreKind {
 /// How a master is to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What is to be done.
+    pub command: Command,
     /// Where the API listens.
     pub listen: SocketAddr,
     /// The data folder.
@@ -81,8 +99,10 @@ impl Settings {
     /// One line that names what is wrong.
     pub fn read(arguments: Vec<std::ffi::OsString>, environment: Environment) -> Result<Self, SettingsError> {
         let mut flags = Flags::new(arguments, environment);
+        let word = flags.subcommand()?;
         let defaults = Caps::default();
-        let settings = Self {
+        let mut settings = Self {
+            command: Command::Serve,
             listen: flags
                 .value("--listen", listen_address)?
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -109,6 +129,7 @@ impl Settings {
             log_level: flags.value("--log-level", logging::parse_level)?.unwrap_or(log::LevelFilter::Info),
         };
         accept_what_is_to_come(&mut flags)?;
+        settings.command = command(word.as_deref(), &mut flags)?;
         flags.finish()?;
         refuse_open_address(settings.listen, settings.insecure)?;
         Ok(settings)
@@ -121,6 +142,19 @@ fn accept_what_is_to_come(flags: &mut Flags) -> Result<(), SettingsError> {
         flags.value(flag, |text| Ok::<_, String>(text.to_owned()))?;
     }
     Ok(())
+}
+
+/// What the first word stands for, with the file that follows it.
+fn command(word: Option<&str>, flags: &mut Flags) -> Result<Command, SettingsError> {
+    let make = match word {
+        None => return Ok(Command::Serve),
+        Some("backup") => Command::Backup,
+        Some("restore") => Command::Restore,
+        Some(other) => return Err(SettingsError::new(format!("unexpected argument {other:?}"))),
+    };
+    let file = flags.positional()?.filter(|file| !file.is_empty());
+    let missing = || SettingsError::new(format!("{}: FILE is missing", word.unwrap_or_default()));
+    file.map(|file| make(PathBuf::from(file))).ok_or_else(missing)
 }
 
 fn store(text: &str) -> Result<StoreKind, String> {
@@ -163,11 +197,16 @@ mod tests {
             (vec!["--listen", "0.0.0.0:8080"], "--listen: 0.0.0.0:8080 is not loopback"),
             (vec!["--listen", "nonsense"], "--listen: \"nonsense\" is not ADDRESS:PORT"),
             (vec!["serve"], "unexpected argument \"serve\""),
+            (vec!["backup"], "backup: FILE is missing"),
+            (vec!["restore", "--data-dir", "d"], "restore: FILE is missing"),
+            (vec!["backup", "a", "b"], "unexpected argument \"b\""),
         ] {
             let error = read(&words).expect_err(says);
             assert!(error.starts_with(says), "{words:?}: {error}");
         }
         assert!(read(&["--listen", "0.0.0.0:8080", "--insecure"]).is_ok());
+        let restore = read(&["restore", "f", "--data-dir", "d"]).unwrap();
+        assert_eq!(restore.command, Command::Restore("f".into()));
         assert!(read(&["--policy", "p.toml", "--accept-state", "--node-addresses", "10.0.0.0/8"]).is_ok());
     }
 }

@@ -15,7 +15,7 @@ use redb::{
     TableError, WriteTransaction,
 };
 
-use super::{Each, Store, StoreError, Stored};
+use super::{Each, Frozen, Store, StoreError, Stored};
 use crate::model::id::Revision;
 
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
@@ -50,7 +50,9 @@ impl EmbeddedStore {
     /// # Errors
     /// It is in use, damaged, from a later version, or the disk refuses.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = builder().create(path).map_err(|e| open_error(path, &e))?;
+        // All pages are checked: a changed byte is told, not believed.
+        let database =
+            builder().set_check_integrity_on_open(true).create(path).map_err(|e| open_error(path, &e))?;
         let mut store = Self { database: Some(database), path: path.to_owned() };
         match store.format()? {
             Some(FORMAT) => {}
@@ -92,7 +94,7 @@ impl EmbeddedStore {
         match read.open_table(META) {
             Ok(meta) => Ok(meta.get(FORMAT_KEY).map_err(io("read"))?.map(|format| format.value())),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(damaged(&self.path)(&error)),
+            Err(error) => Err(unreadable(&self.path)(error)),
         }
     }
 
@@ -178,6 +180,23 @@ impl Store for EmbeddedStore {
         self.compact_if_sparse(used);
         Ok(())
     }
+
+    fn freeze(&mut self) -> Result<Box<dyn Frozen>, StoreError> {
+        let read = self.database()?.begin_read().map_err(io("read"))?;
+        Ok(Box::new(Moment { read, path: self.path.clone() }))
+    }
+}
+
+/// What the file held at one moment. redb doesn't use the room of that again as long as this lives.
+struct Moment {
+    read: ReadTransaction,
+    path: PathBuf,
+}
+
+impl Frozen for Moment {
+    fn replay(&self, each: &mut Each<'_>) -> Result<(), StoreError> {
+        replay(&self.read, &self.path, each).map(drop)
+    }
 }
 
 /// The position of the snapshot that counts.
@@ -190,21 +209,21 @@ fn meta(write: &WriteTransaction) -> Result<Option<u64>, StoreError> {
 /// Gives everything back, and says how many bytes that was.
 fn replay(read: &ReadTransaction, path: &Path, each: &mut Each<'_>) -> Result<u64, StoreError> {
     let (at, mut used) = replay_snapshot(read, path, each)?;
-    let journal = read.open_table(JOURNAL).map_err(|e| damaged(path)(&e))?;
+    let journal = read.open_table(JOURNAL).map_err(unreadable(path))?;
     let mut expected = at.map(|at| at + 1);
-    for row in journal.iter().map_err(|e| damaged(path)(&e))? {
-        let (first, packed) = row.map_err(|e| damaged(path)(&e))?;
+    for row in journal.iter().map_err(unreadable(path))? {
+        let (first, packed) = row.map_err(unreadable(path))?;
         let mut position = first.value();
         // Only the first row may begin with records that the snapshot stands for already.
         if expected
             .is_some_and(|expected| position > expected || (position < expected && at != Some(expected - 1)))
         {
-            return Err(damaged(path)(&format_args!("a gap before position {position}")));
+            return Err(damaged(path, format_args!("a gap before position {position}")));
         }
         used += u64::try_from(packed.value().len()).unwrap_or(0);
         for record in Unpack(packed.value()) {
             let record = record
-                .ok_or_else(|| damaged(path)(&format_args!("the row at {} is cut short", first.value())))?;
+                .ok_or_else(|| damaged(path, format_args!("the row at {} is cut short", first.value())))?;
             if at.is_none_or(|at| position > at) {
                 each(Stored::Record(Revision(position), record))?;
             }
@@ -221,23 +240,33 @@ fn replay_snapshot(
     path: &Path,
     each: &mut Each<'_>,
 ) -> Result<(Option<u64>, u64), StoreError> {
-    let meta = read.open_table(META).map_err(|e| damaged(path)(&e))?;
+    let meta = read.open_table(META).map_err(unreadable(path))?;
     let number = |key| Ok(meta.get(key).map_err(io("read"))?.map(|number| number.value()));
     let (Some(at), Some(count)) = (number(SNAPSHOT_KEY)?, number(PARTS_KEY)?) else { return Ok((None, 0)) };
-    let parts = read.open_table(SNAPSHOT).map_err(|e| damaged(path)(&e))?;
+    let parts = read.open_table(SNAPSHOT).map_err(unreadable(path))?;
     let mut used = 0;
     for part in 0..u32::try_from(count).unwrap_or(u32::MAX) {
-        let bytes = parts.get((at, part)).map_err(|e| damaged(path)(&e))?;
+        let bytes = parts.get((at, part)).map_err(unreadable(path))?;
         let bytes =
-            bytes.ok_or_else(|| damaged(path)(&format_args!("part {part} of the snapshot is missing")))?;
+            bytes.ok_or_else(|| damaged(path, format_args!("part {part} of the snapshot is missing")))?;
         used += u64::try_from(bytes.value().len()).unwrap_or(0);
         each(Stored::Part(Revision(at), bytes.value()))?;
     }
     Ok((Some(at), used))
 }
 
-fn damaged(path: &Path) -> impl Fn(&dyn Display) -> StoreError {
-    move |why| StoreError::Damaged { path: path.to_owned(), why: why.to_string() }
+fn damaged(path: &Path, why: impl Display) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), why: why.to_string() }
+}
+
+/// What could not be read is damaged, unless the disk or a failure before is to blame.
+fn unreadable<E: Into<redb::Error>>(path: &Path) -> impl FnOnce(E) -> StoreError {
+    move |error| {
+        let error = error.into();
+        let is_disk =
+            matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed);
+        if is_disk { io("read")(error) } else { damaged(path, error) }
+    }
 }
 
 fn builder() -> redb::Builder {
@@ -336,6 +365,70 @@ mod tests {
         store.append(Revision(3), &[b"c".to_vec()]).unwrap();
         assert!(matches!(store.replay(&mut |_| Ok(())), Err(StoreError::Damaged { .. })));
         assert_eq!(Unpack(&[2, 0, 0, 0, 9]).collect::<Vec<_>>(), [None]);
+    }
+
+    #[test]
+    fn a_snapshot_stands_for_what_was_before_it_and_only_once_it_is_sealed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.redb");
+        let mut store = EmbeddedStore::open(&path).unwrap();
+        let record = |number: u64| (number, vec![u8::try_from(number).unwrap()]);
+        for first in [1, 3, 5] {
+            store.append(Revision(first), &[record(first).1, record(first + 1).1]).unwrap();
+        }
+        // A draft that is never sealed, and one that is, in the middle of a row.
+        store.put_snapshot(Revision(2), 0, b"draft").unwrap();
+        assert_eq!(replayed(&mut store), (1..=6).map(record).collect::<Vec<_>>());
+        store.put_snapshot(Revision(3), 0, b"x").unwrap();
+        store.put_snapshot(Revision(3), 1, b"y").unwrap();
+        store.seal_snapshot(Revision(3), 2).unwrap();
+        let expected = [vec![(3, b"x".to_vec()), (3, b"y".to_vec())], (4..=6).map(record).collect()].concat();
+        assert_eq!(replayed(&mut store), expected);
+        let frozen = store.freeze().unwrap();
+        store.put_snapshot(Revision(6), 0, b"z").unwrap();
+        assert_eq!(replayed(&mut store), expected);
+        store.seal_snapshot(Revision(6), 1).unwrap();
+        store.append(Revision(7), &[record(7).1]).unwrap();
+        assert_eq!(
+            replayed(&mut EmbeddedStore { database: store.database.take(), path: path.clone() }),
+            [(6, b"z".to_vec()), record(7)]
+        );
+        let mut count = 0;
+        let given = frozen.replay(&mut |_| {
+            count += 1;
+            Ok(())
+        });
+        assert!(given.is_err() || count == 5, "as it was, or not at all once the file is closed");
+    }
+
+    #[test]
+    fn no_changed_byte_is_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.redb");
+        let mut store = EmbeddedStore::open(&path).unwrap();
+        store.put_snapshot(Revision(1), 0, &[7; 9_000]).unwrap();
+        store.seal_snapshot(Revision(1), 1).unwrap();
+        for first in 2..12 {
+            store.append(Revision(first), &[vec![9; 1_000]]).unwrap();
+        }
+        let all = replayed(&mut store);
+        drop(store);
+        let sound = std::fs::read(&path).unwrap();
+        let mut refusals = 0;
+        for at in (0..sound.len()).step_by(1_021) {
+            let mut changed = sound.clone();
+            changed[at] ^= 0x40;
+            std::fs::write(&path, &changed).unwrap();
+            let opened = EmbeddedStore::open(&path);
+            match opened {
+                Ok(mut store) => assert_eq!(replayed(&mut store), all, "byte {at}"),
+                Err(error) => {
+                    assert!(error.to_string().contains("state.redb"), "byte {at}: {error}");
+                    refusals += 1;
+                }
+            }
+        }
+        assert!(refusals > 5, "{refusals}");
     }
 
     #[test]

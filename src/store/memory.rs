@@ -1,6 +1,6 @@
 //! A store without a disk, for tests and `--store memory`: it takes everything and gives nothing back after a start.
 
-use super::{Each, Store, StoreError};
+use super::{Each, Frozen, Store, StoreError};
 use crate::model::id::Revision;
 
 /// Forgets at once. What the state needs, the state itself holds.
@@ -22,5 +22,9 @@ impl Store for MemoryStore {
 
     fn replay(&mut self, _each: &mut Each<'_>) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn freeze(&mut self) -> Result<Box<dyn Frozen>, StoreError> {
+        Err(StoreError::Io { operation: "copy", why: "it is kept in memory alone".to_owned() })
     }
 }

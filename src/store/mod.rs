@@ -41,6 +41,21 @@ pub trait Store: Send {
     /// # Errors
     /// The store can't be read, or `each` refused something.
     fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError>;
+
+    /// What it holds now, to be copied. Never blocks on what is copied.
+    ///
+    /// # Errors
+    /// It keeps nothing, or can't be read.
+    fn freeze(&mut self) -> Result<Box<dyn Frozen>, StoreError>;
+}
+
+/// What a store held at one moment. Another thread may read it while the store goes on.
+pub trait Frozen: Send {
+    /// Gives everything back as [`Store::replay`] would have then.
+    ///
+    /// # Errors
+    /// The store can't be read, or `each` refused something.
+    fn replay(&self, each: &mut Each<'_>) -> Result<(), StoreError>;
 }
 
 /// Something that is given back.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use podling::model::id::Revision;
-use podling::store::{Each, Store, StoreError, Stored};
+use podling::store::{Each, Frozen, Store, StoreError, Stored};
 
 /// What the disk does with a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,5 +96,8 @@ impl Store for FaultyStore {
             }
         }
         Ok(())
+    }
+    fn freeze(&mut self) -> Result<Box<dyn Frozen>, StoreError> {
+        Err(StoreError::Io { operation: "copy", why: "it is kept in memory alone".to_owned() })
     }
 }

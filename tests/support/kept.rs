@@ -1,7 +1,7 @@
 //! A store that holds what it was given, in memory, and gives it back. It takes no snapshots.
 
 use podling::model::id::Revision;
-use podling::store::{Each, Store, StoreError, Stored};
+use podling::store::{Each, Frozen, Store, StoreError, Stored};
 
 /// The records, with their positions.
 #[derive(Default)]
@@ -24,5 +24,9 @@ impl Store for Kept {
 
     fn replay(&mut self, each: &mut Each<'_>) -> Result<(), StoreError> {
         self.0.iter().try_for_each(|(at, record)| each(Stored::Record(*at, record)))
+    }
+
+    fn freeze(&mut self) -> Result<Box<dyn Frozen>, StoreError> {
+        Err(StoreError::Io { operation: "copy", why: "it is kept in memory alone".to_owned() })
     }
 }

@@ -12,7 +12,7 @@ use crate::model::id::{Epoch, Revision};
 use crate::model::time::Now;
 use crate::runtime::supervise;
 use crate::store::memory::MemoryStore;
-use crate::store::{Each, StoreError};
+use crate::store::{Each, Frozen, StoreError};
 
 /// A store whose commits wait until the test lets them.
 struct Gated(Receiver<()>, Sender<Vec<u64>>);
@@ -35,6 +35,10 @@ impl Store for Gated {
 
     fn replay(&mut self, _: &mut Each<'_>) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn freeze(&mut self) -> Result<Box<dyn Frozen>, StoreError> {
+        Err(StoreError::Io { operation: "copy", why: "it is kept in memory alone".to_owned() })
     }
 }
 
