@@ -7,6 +7,8 @@
 //!
 //! Invariant: rows follow each other and the snapshot without a gap; a file where they don't is refused as damaged.
 
+mod rows;
+
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +17,10 @@ use redb::{
     TableError, WriteTransaction,
 };
 
-use super::{Each, Frozen, Store, StoreError, Stored};
+use super::{Each, Frozen, Store, StoreError};
 use crate::model::id::Revision;
+
+use rows::{pack, replay};
 
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
 const SNAPSHOT: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("snapshot");
@@ -206,55 +210,6 @@ fn meta(write: &WriteTransaction) -> Result<Option<u64>, StoreError> {
     Ok(sealed.map(|at| at.value()))
 }
 
-/// Gives everything back, and says how many bytes that was.
-fn replay(read: &ReadTransaction, path: &Path, each: &mut Each<'_>) -> Result<u64, StoreError> {
-    let (at, mut used) = replay_snapshot(read, path, each)?;
-    let journal = read.open_table(JOURNAL).map_err(unreadable(path))?;
-    let mut expected = at.map(|at| at + 1);
-    for row in journal.iter().map_err(unreadable(path))? {
-        let (first, packed) = row.map_err(unreadable(path))?;
-        let mut position = first.value();
-        // Only the first row may begin with records that the snapshot stands for already.
-        if expected
-            .is_some_and(|expected| position > expected || (position < expected && at != Some(expected - 1)))
-        {
-            return Err(damaged(path, format_args!("a gap before position {position}")));
-        }
-        used += u64::try_from(packed.value().len()).unwrap_or(0);
-        for record in Unpack(packed.value()) {
-            let record = record
-                .ok_or_else(|| damaged(path, format_args!("the row at {} is cut short", first.value())))?;
-            if at.is_none_or(|at| position > at) {
-                each(Stored::Record(Revision(position), record))?;
-            }
-            position += 1;
-        }
-        expected = Some(position.max(at.map_or(0, |at| at + 1)));
-    }
-    Ok(used)
-}
-
-/// Gives the parts of the snapshot back, its position, and how many bytes they are.
-fn replay_snapshot(
-    read: &ReadTransaction,
-    path: &Path,
-    each: &mut Each<'_>,
-) -> Result<(Option<u64>, u64), StoreError> {
-    let meta = read.open_table(META).map_err(unreadable(path))?;
-    let number = |key| Ok(meta.get(key).map_err(io("read"))?.map(|number| number.value()));
-    let (Some(at), Some(count)) = (number(SNAPSHOT_KEY)?, number(PARTS_KEY)?) else { return Ok((None, 0)) };
-    let parts = read.open_table(SNAPSHOT).map_err(unreadable(path))?;
-    let mut used = 0;
-    for part in 0..u32::try_from(count).unwrap_or(u32::MAX) {
-        let bytes = parts.get((at, part)).map_err(unreadable(path))?;
-        let bytes =
-            bytes.ok_or_else(|| damaged(path, format_args!("part {part} of the snapshot is missing")))?;
-        used += u64::try_from(bytes.value().len()).unwrap_or(0);
-        each(Stored::Part(Revision(at), bytes.value()))?;
-    }
-    Ok((Some(at), used))
-}
-
 fn damaged(path: &Path, why: impl Display) -> StoreError {
     StoreError::Damaged { path: path.to_owned(), why: why.to_string() }
 }
@@ -273,37 +228,6 @@ fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
     builder
-}
-
-/// One row: each record with its length before it, as four bytes, least significant first.
-fn pack(records: &[Vec<u8>]) -> Vec<u8> {
-    let mut row = Vec::with_capacity(records.iter().map(|record| record.len() + 4).sum());
-    for record in records {
-        // A record holds one request's worth of tasks at most, and that is bounded by megabytes.
-        let length = u32::try_from(record.len()).expect("invariant: a record is smaller than 4 GiB");
-        row.extend_from_slice(&length.to_le_bytes());
-        row.extend_from_slice(record);
-    }
-    row
-}
-
-/// The records of a row; `None` in place of one that is cut short.
-struct Unpack<'a>(&'a [u8]);
-
-impl<'a> Iterator for Unpack<'a> {
-    type Item = Option<&'a [u8]>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let split = self.0.split_first_chunk::<4>().and_then(|(length, rest)| {
-            let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-            rest.split_at_checked(length)
-        });
-        self.0 = split.map_or(&[], |(_, rest)| rest);
-        Some(split.map(|(record, _)| record))
-    }
 }
 
 // redb's own enum, which may grow: whatever it says of the file, the file can't be used.
@@ -328,115 +252,4 @@ fn io<E: Display>(operation: &'static str) -> impl FnOnce(E) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn replayed(store: &mut EmbeddedStore) -> Vec<(u64, Vec<u8>)> {
-        let mut all = Vec::new();
-        store
-            .replay(&mut |stored| {
-                let (Stored::Part(at, bytes) | Stored::Record(at, bytes)) = stored;
-                all.push((at.0, bytes.to_vec()));
-                Ok(())
-            })
-            .unwrap();
-        all
-    }
-
-    #[test]
-    fn records_come_back_in_order_after_a_reopen() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.redb");
-        let mut store = EmbeddedStore::open(&path).unwrap();
-        store.append(Revision(1), &[b"a".to_vec(), Vec::new()]).unwrap();
-        store.append(Revision(3), &[b"c".to_vec()]).unwrap();
-        drop(store);
-        let expected = vec![(1, b"a".to_vec()), (2, Vec::new()), (3, b"c".to_vec())];
-        assert_eq!(replayed(&mut EmbeddedStore::open(&path).unwrap()), expected);
-    }
-
-    #[test]
-    fn a_gap_or_a_torn_row_is_damage_and_a_second_user_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.redb");
-        let mut store = EmbeddedStore::open(&path).unwrap();
-        assert!(matches!(EmbeddedStore::open(&path), Err(StoreError::InUse { .. })));
-        store.append(Revision(1), &[b"a".to_vec()]).unwrap();
-        store.append(Revision(3), &[b"c".to_vec()]).unwrap();
-        assert!(matches!(store.replay(&mut |_| Ok(())), Err(StoreError::Damaged { .. })));
-        assert_eq!(Unpack(&[2, 0, 0, 0, 9]).collect::<Vec<_>>(), [None]);
-    }
-
-    #[test]
-    fn a_snapshot_stands_for_what_was_before_it_and_only_once_it_is_sealed() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.redb");
-        let mut store = EmbeddedStore::open(&path).unwrap();
-        let record = |number: u64| (number, vec![u8::try_from(number).unwrap()]);
-        for first in [1, 3, 5] {
-            store.append(Revision(first), &[record(first).1, record(first + 1).1]).unwrap();
-        }
-        // A draft that is never sealed, and one that is, in the middle of a row.
-        store.put_snapshot(Revision(2), 0, b"draft").unwrap();
-        assert_eq!(replayed(&mut store), (1..=6).map(record).collect::<Vec<_>>());
-        store.put_snapshot(Revision(3), 0, b"x").unwrap();
-        store.put_snapshot(Revision(3), 1, b"y").unwrap();
-        store.seal_snapshot(Revision(3), 2).unwrap();
-        let expected = [vec![(3, b"x".to_vec()), (3, b"y".to_vec())], (4..=6).map(record).collect()].concat();
-        assert_eq!(replayed(&mut store), expected);
-        let frozen = store.freeze().unwrap();
-        store.put_snapshot(Revision(6), 0, b"z").unwrap();
-        assert_eq!(replayed(&mut store), expected);
-        store.seal_snapshot(Revision(6), 1).unwrap();
-        store.append(Revision(7), &[record(7).1]).unwrap();
-        assert_eq!(
-            replayed(&mut EmbeddedStore { database: store.database.take(), path: path.clone() }),
-            [(6, b"z".to_vec()), record(7)]
-        );
-        let mut count = 0;
-        let given = frozen.replay(&mut |_| {
-            count += 1;
-            Ok(())
-        });
-        assert!(given.is_err() || count == 5, "as it was, or not at all once the file is closed");
-    }
-
-    #[test]
-    fn no_changed_byte_is_believed() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.redb");
-        let mut store = EmbeddedStore::open(&path).unwrap();
-        store.put_snapshot(Revision(1), 0, &[7; 9_000]).unwrap();
-        store.seal_snapshot(Revision(1), 1).unwrap();
-        for first in 2..12 {
-            store.append(Revision(first), &[vec![9; 1_000]]).unwrap();
-        }
-        let all = replayed(&mut store);
-        drop(store);
-        let sound = std::fs::read(&path).unwrap();
-        let mut refusals = 0;
-        for at in (0..sound.len()).step_by(1_021) {
-            let mut changed = sound.clone();
-            changed[at] ^= 0x40;
-            std::fs::write(&path, &changed).unwrap();
-            let opened = EmbeddedStore::open(&path);
-            match opened {
-                Ok(mut store) => assert_eq!(replayed(&mut store), all, "byte {at}"),
-                Err(error) => {
-                    assert!(error.to_string().contains("state.redb"), "byte {at}: {error}");
-                    refusals += 1;
-                }
-            }
-        }
-        assert!(refusals > 5, "{refusals}");
-    }
-
-    #[test]
-    fn a_file_that_is_no_store_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.redb");
-        std::fs::write(&path, vec![b'x'; 100_000]).unwrap();
-        let Err(error) = EmbeddedStore::open(&path) else { panic!("opened rubbish") };
-        assert!(error.to_string().contains("state.redb is damaged"), "{error}");
-    }
-}
+mod tests;
