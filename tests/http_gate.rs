@@ -340,12 +340,12 @@ fn requests_under_way_are_answered_when_the_program_stops() {
     let mut stream = server.connect();
     stream.say(b"GET /silent HTTP/1.1\r\nHost: x\r\n\r\n");
     stream.head();
+    assert_eq!(stream.chunk().unwrap(), b"hello\n");
     let (address, ended) = (server.address, std::sync::Arc::clone(&server.ended));
     drop(server);
     assert!(idle.is_closed());
     let reply = busy.reply();
     assert_eq!((reply.body.as_slice(), reply.header("Connection")), (b"late".as_slice(), Some("close")));
-    assert_eq!(stream.chunk().unwrap(), b"hello\n");
     assert_eq!(stream.chunk(), None);
     assert_eq!(ended.load(Ordering::SeqCst), 1);
     wait_until("the port is free", || std::net::TcpStream::connect(address).is_err());

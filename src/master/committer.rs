@@ -65,7 +65,8 @@ struct Committer<'a> {
 }
 
 impl Committer<'_> {
-    /// What is to be committed next; it may be nothing, and is where a snapshot is to go on meanwhile. None: it is time to stop.
+    /// What is to be committed next; it may be nothing, and is where a snapshot is to go on meanwhile. None: it is time
+    /// to stop.
     fn next(&self) -> Option<Batch> {
         let journal = self.state.journal();
         if self.snapshots.is_busy() { Some(journal.batch_now()) } else { journal.next_batch(self.stop) }

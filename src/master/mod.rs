@@ -1,9 +1,9 @@
 //! The master: it holds the state, schedules, and watches over the nodes.
 //!
 //! Each file is one thread or one job. [`state`] is the two maps and every change to them; [`journal`] queues changes
-//! and lets replies go; [`committer`] makes changes durable; [`scheduler`] places what waits; [`reaper`] judges what is silent or waited too
-//! long; [`dispatch`] pushes assignments to workers; [`handlers`] answers requests; [`logs`] passes logs on;
-//! [`backup`] copies all that is remembered, and brings it back.
+//! and lets replies go; [`committer`] makes changes durable; [`scheduler`] places what waits; [`reaper`] judges what is
+//! silent or waited too long; [`dispatch`] pushes assignments to workers; [`handlers`] answers requests; [`logs`]
+//! passes logs on; [`backup`] copies all that is remembered, and brings it back.
 
 pub mod backup;
 pub mod committer;

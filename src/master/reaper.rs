@@ -3,8 +3,8 @@
 //! What it finds is decided by `control`; this file looks at the clock. If the clock jumped further between two looks
 //! than the reaper slept, the master itself stood still (it was stopped, or the machine was): that time is forgiven to
 //! every node, and nobody is judged before the next look, so that the beats that wait are read first.
-//! While the store fails nobody is judged; after that, the scheduler has one look ahead of this thread, so that what could
-//! be placed all along isn't failed for having waited.
+//! While the store fails nobody is judged; after that, the scheduler has one look ahead of this thread, so that what
+//! could be placed all along isn't failed for having waited.
 //!
 //! Order: one reading of the clock serves both, the search for a stall and the judgement. A stop that comes after the
 //! reading makes it too old, which blames nobody.

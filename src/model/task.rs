@@ -1,8 +1,8 @@
 //! A task and its life: what a user asked to run, and the only way it moves on.
 //!
 //! A [`Task`] is an id, a spec, the number of its current attempt and a [`TaskState`]. Everything that ever happens
-//! to it is a [`Step`], and [`Task::advance`] (in `task/advance.rs`) is the one function that applies it. Late, doubled and backward steps
-//! are refused as data: the caller decides whether that is news or noise.
+//! to it is a [`Step`], and [`Task::advance`] (in `task/advance.rs`) is the one function that applies it. Late, doubled
+//! and backward steps are refused as data: the caller decides whether that is news or noise.
 //!
 //! Invariant: (attempt, state) never decreases. `completed` means exit code 0; `failed` never has it.
 //! Deliberately absent: clocks, nodes' health, placement. A step carries all that it needs, so that replaying the

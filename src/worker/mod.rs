@@ -3,8 +3,8 @@
 //! Each file is one thread or one job. [`heartbeat`] asks the master what this node is to run; [`desired`] holds that
 //! against what there is, by the rules of [`crate::control::reconcile`]; [`crew`] starts one [`monitor`] thread per
 //! attempt, which walks its container through its life; [`reporter`] tells the master until it has answered; [`logs`]
-//! keeps and shows what containers wrote; [`lease`] ends what a cut-off node must not run; [`outbox`] keeps ends that no
-//! container tells; [`handlers`] answers requests.
+//! keeps and shows what containers wrote; [`lease`] ends what a cut-off node must not run; [`outbox`] keeps ends that
+//! no container tells; [`handlers`] answers requests.
 //!
 //! Nothing here decides where a task runs: the heartbeat's reply says what this node is to run, and that is all
 //! that it runs.

@@ -6,7 +6,8 @@
 //! is written to `outbox/<task>-<attempt>.json` before it is reported, and removed once it was acknowledged. At a start
 //! of the worker what is still there is reported again, and such an attempt is never launched.
 //!
-//! A disk that refuses is said so in the log; the end is reported all the same, and lost only if the process ends first.
+//! A disk that refuses is said so in the log; the end is reported all the same, and lost only if the process ends
+//! first.
 
 use std::fs::{self, DirBuilder};
 use std::io;

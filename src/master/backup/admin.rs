@@ -1,7 +1,7 @@
 //! How a backup is asked for while the master runs: a socket in its data folder, which only its owner may enter.
 //!
-//! Whoever connects to `admin.sock` is sent a backup, or a line that begins with `error: `. The thread `admin` serves one
-//! after the other. The store is read as it was at one moment; the journal goes on meanwhile.
+//! Whoever connects to `admin.sock` is sent a backup, or a line that begins with `error: `. The thread `admin` serves
+//! one after the other. The store is read as it was at one moment; the journal goes on meanwhile.
 
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -1,8 +1,8 @@
 //! The way back: from a backup to a store, in place of what the data folder holds.
 //!
-//! Order: all of the backup is read and tried before anything is replaced; the marker `quarantine` is durable before the
-//! store is; the store is replaced in one step, and the old one has another name by then. Wherever this is cut short,
-//! doing it again ends well.
+//! Order: all of the backup is read and tried before anything is replaced; the marker `quarantine` is durable before
+//! the store is; the store is replaced in one step, and the old one has another name by then. Wherever this is cut
+//! short, doing it again ends well.
 
 use std::fs::{self, File};
 use std::io::{Seek, Write};

@@ -128,7 +128,8 @@ impl<'a> Passage<'a> {
     fn try_live(&mut self, container: &ContainerId) -> io::Result<Option<Completeness>> {
         let why = match self.pass_on_live(container)? {
             Passed::Gone => return Ok(Some(Completeness::Whole)),
-            // Race: a container that was removed meanwhile has cut its log short without a word. It was collected first.
+            // Race: a container that was removed meanwhile has cut its log short without a word. It was collected
+            // first.
             Passed::Whole if !self.follow && self.source() != Source::Live(container.clone()) => {
                 return Ok(None);
             }

@@ -5,8 +5,8 @@
 //! logs the newest, both within limits. An attempt that wrote nothing has a log too, an empty one, so that "wrote
 //! nothing" and "is no longer kept" stay apart.
 //!
-//! Any thread may call it. Its locks guard the index and the list of what is being collected, for memory work alone: a reader that is slow, or a disk,
-//! holds up nobody else. A reader whose log is evicted meanwhile reads on to the end.
+//! Any thread may call it. Its locks guard the index and the list of what is being collected, for memory work alone: a
+//! reader that is slow, or a disk, holds up nobody else. A reader whose log is evicted meanwhile reads on to the end.
 //!
 //! Invariant: a file with a log's name is whole, and durable before [`LogStore::collect`] returns.
 

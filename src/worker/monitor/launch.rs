@@ -139,8 +139,8 @@ impl Monitor {
         !self.ground.desired.is_leased(self.key()) || self.ground.lease.may_start()
     }
 
-    /// Waits until the lease is renewed, or the attempt is to end: because the lease ran out meanwhile, or a set doesn't
-    /// name it any more.
+    /// Waits until the lease is renewed, or the attempt is to end: because the lease ran out meanwhile, or a set
+    /// doesn't name it any more.
     fn await_lease(&self) -> Result<(), Outcome> {
         while !self.may_start() && !self.leash().is_pulled() {
             select! {

@@ -2,8 +2,9 @@
 //!
 //! Without `follow` that is one read. A follower joins the container's [`Tap`] and draws from it; where that can't
 //! give what comes next, because the follower came late or lags, the follower catches up with one read of its own.
-//! What came meanwhile waits in the tap. When the tap is over, so is the catching up: the log is about to be collected. A follower that has caught up and finds no place in the tap still waits for
-//! the tap to move on, so that a read is never made for nothing more than once.
+//! What came meanwhile waits in the tap. When the tap is over, so is the catching up: the log is about to be collected.
+//! A follower that has caught up and finds no place in the tap still waits for the tap to move on, so that a read is
+//! never made for nothing more than once.
 
 use std::io;
 
