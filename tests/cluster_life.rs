@@ -8,11 +8,14 @@
 #[path = "support/process.rs"]
 mod support;
 
+use std::time::Duration;
+
 use podling::api::wire::Page;
 use podling::api::wire::agent::AttemptView;
 use podling::http::Client;
 use podling::model::node::NodeStatus;
 use podling::model::task::{Reason, TaskStatus};
+use podling::runtime::clock;
 use serde_json::{Value, json};
 use support::docker::{self, Container, Stranger};
 use support::part::{LONG, wait_until, within};
@@ -234,4 +237,26 @@ fn an_assignment_that_comes_twice_changes_nothing_and_a_wrong_one_is_fenced_off(
     assert!(held(&worker).iter().any(|held| held.task_id.as_str() == id));
     assert!(held(&worker).iter().all(|held| held.task_id.as_str() != unknown));
     assert_eq!(cluster.task(&ended).attempt.0, 1);
+}
+
+/// The Engine's own deadline is ten seconds: a worker that waited for it would be as late.
+#[test]
+fn a_worker_whose_engine_hangs_listens_registers_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("engine.sock");
+    let _never_answers = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let host = Box::leak(format!("unix://{}", socket.display()).into_boxed_str());
+    let mut cluster = Cluster::start(MasterOptions::default());
+    let start = clock::mono();
+    cluster.start_worker("worker-1", WorkerOptions { engine_host: Some(host), ..WorkerOptions::default() });
+    let took = clock::mono().since(start);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let worker = Client::new(&cluster.worker("worker-1").url()).unwrap();
+    assert!(worker.get::<Value>("/healthz", LONG).is_ok());
+    let refused = worker.get::<Value>("/readyz", LONG).unwrap_err();
+    assert_eq!(refused.problem().map(|problem| problem.status), Some(503));
+    wait_until("the master knows", || {
+        let detail = cluster.node("worker-1").unwrap().detail;
+        detail.is_some_and(|detail| detail.contains("engine does not answer"))
+    });
 }

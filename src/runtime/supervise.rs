@@ -24,8 +24,9 @@ pub const EXIT_THREAD_DIED: u8 = 70;
 /// Exit code of a process that its own thread gave up for good (a foreign cluster, say).
 pub const EXIT_GIVEN_UP: u8 = 1;
 
-/// How long all vital threads together may take to end once they were told to.
-const JOIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long all vital threads together may take to end once they were told to: longer than an Engine that hangs is
+/// waited for.
+const JOIN_DEADLINE: Duration = Duration::from_secs(15);
 
 /// The `nice` value of a thread that gives way: a tenth of the processor that an equal would get.
 const PRIORITY_OF_WHO_GIVES_WAY: i32 = 10;

@@ -74,6 +74,7 @@ impl Heartbeat {
     /// Body of the thread `heartbeat`.
     pub(super) fn run(mut self, stop: &Stop) {
         self.know_owner();
+        self.watch.await_first_answer(stop);
         let mut must_register = true;
         let mut failures = 0;
         while !stop.requested() {

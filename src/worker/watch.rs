@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 use parking_lot::RwLock;
 
 use crate::engine::{Description, Engine};
@@ -15,6 +15,9 @@ use crate::runtime::supervise::Stop;
 
 /// How often an Engine that doesn't answer is asked.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the first registration waits for the Engine's first answer.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
 /// What is known of the Engine.
 pub(super) struct EngineWatch {
@@ -26,26 +29,40 @@ pub(super) struct EngineWatch {
     register: Sender<()>,
     /// The master should hear of it now.
     nudge: Sender<()>,
+    /// Told once the Engine was asked for the first time.
+    first: (Sender<()>, Receiver<()>),
+    /// Somebody waited for that, and went on without.
+    was_late: AtomicBool,
 }
 
 impl EngineWatch {
-    /// Asks once, so that a node whose Engine answers registers with what it has. Blocks for its answer.
+    /// Asks nothing yet: an Engine that hangs must not keep a worker from listening.
     pub(super) fn new(
         engine: Arc<dyn Engine>,
         every: Duration,
         register: Sender<()>,
         nudge: Sender<()>,
     ) -> Self {
-        let watch = Self {
+        Self {
             engine,
             every,
             is_ready: AtomicBool::new(false),
             description: RwLock::new(None),
             register,
             nudge,
-        };
-        watch.ask();
-        watch
+            first: bounded(1),
+            was_late: AtomicBool::new(false),
+        }
+    }
+
+    /// Blocks until the Engine was asked for the first time, for [`FIRST_ANSWER`] at most: a node whose Engine answers
+    /// registers with what it has. One whose Engine doesn't registers again when it does.
+    pub(super) fn await_first_answer(&self, stop: &Stop) {
+        select! {
+            recv(self.first.1) -> _ => {}
+            recv(stop.channel_ref()) -> _ => {}
+            recv(after(FIRST_ANSWER)) -> _ => self.was_late.store(true, Ordering::Release),
+        }
     }
 
     /// Whether the Engine answered when it was last asked.
@@ -60,6 +77,12 @@ impl EngineWatch {
 
     /// Body of the thread `engine-watch`.
     pub(super) fn run(&self, stop: &Stop) {
+        let has_answered = self.ask();
+        // There is room for the one word.
+        let _ = self.first.0.try_send(());
+        if has_answered && self.was_late.load(Ordering::Acquire) {
+            let _ = self.register.try_send(());
+        }
         loop {
             let wait = if self.is_ready() { self.every } else { self.every.min(ASK_AGAIN) };
             if stop.wait(wait) {

@@ -61,11 +61,13 @@ pub(crate) struct WorkerOptions {
     pub(crate) capacity: u32,
     pub(crate) concurrency: u32,
     pub(crate) log_max: &'static str,
+    /// Where its Docker Engine is; none: where this machine's is.
+    pub(crate) engine_host: Option<&'static str>,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { engine: "docker", capacity: 1000, concurrency: 4, log_max: "10Mi" }
+        Self { engine: "docker", capacity: 1000, concurrency: 4, log_max: "10Mi", engine_host: None }
     }
 }
 
@@ -150,6 +152,9 @@ impl Cluster {
         words.extend(["--capacity".to_owned(), options.capacity.to_string()]);
         words.extend(["--engine-concurrency".to_owned(), options.concurrency.to_string()]);
         words.extend(to_words(&["--log-max-bytes", options.log_max]));
+        if let Some(host) = options.engine_host {
+            words.extend(to_words(&["--docker-host", host]));
+        }
         let worker = Part::start(self.folder.path(), id, WORKER, words);
         self.workers.insert(id.to_owned(), worker);
         self.wait_for_node(id, NodeStatus::Online);
