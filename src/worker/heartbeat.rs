@@ -77,16 +77,25 @@ impl Heartbeat {
         self.watch.await_first_answer(stop);
         let mut must_register = true;
         let mut failures = 0;
+        // Beats in a row whose answer was to register.
+        let mut sent_back = 0;
         while !stop.requested() {
             let was_registering = must_register;
             let done = if was_registering { self.register() } else { self.beat() };
             match done {
-                Ok(true) => must_register = true,
+                Ok(true) => {
+                    must_register = true;
+                    sent_back += 1;
+                    if sent_back > 1 {
+                        // Registering did not help: not again at once.
+                        self.wait(stop, sent_back);
+                    }
+                }
                 Ok(false) if std::mem::take(&mut must_register) => {
                     failures = 0;
                     continue;
                 }
-                Ok(false) => failures = 0,
+                Ok(false) => (failures, sent_back) = (0, 0),
                 Err(error) => {
                     failures += 1;
                     self.take_up_containers();
