@@ -11,6 +11,7 @@ mod support;
 use std::time::Duration;
 
 use podling::api::wire::task::TaskView;
+use podling::http::Client;
 use podling::model::node::NodeStatus;
 use podling::model::task::{Reason, TaskStatus};
 use podling::runtime::clock;
@@ -238,6 +239,8 @@ fn an_end_without_a_container_outlives_the_worker() {
     let mut cluster = patient_for(60_000);
     let way = Proxy::to(cluster.master.address);
     cluster.start_worker_at("worker-1", WorkerOptions::default(), &way.url());
+    let worker = Client::new(&cluster.worker("worker-1").url()).unwrap();
+    wait_until("it takes pushes", || worker.get::<Value>("/readyz", LONG).is_ok());
     way.shut();
     let spec = json!({"name": "fails", "image": "127.0.0.1:1/podling/none:1", "network": "none"});
     let task = cluster.create(&spec).task_id.to_string();
