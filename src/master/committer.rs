@@ -4,12 +4,15 @@
 //! them is told, and nobody has seen them. From then on changes are refused until the store takes something again.
 //! This thread finds out with what it has to write anyway: in place of each withdrawn record an empty one, which says
 //! nothing, so that positions go on without a gap and whatever the failed commit may have left there is replaced.
+//!
+//! Main type: [`Committer`], one turn of which writes at most once and never waits; [`run`] is the thread around it.
 
 use std::time::Duration;
 
 use crate::master::journal::Batch;
 use crate::master::snapshots::Snapshots;
 use crate::master::state::State;
+use crate::model::id::Revision;
 use crate::model::time::Mono;
 use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
@@ -32,82 +35,129 @@ pub fn run(state: &State, store: &mut dyn Store, stop: &Stop) {
 
 /// The same, with another number of records before a snapshot.
 pub fn run_with(state: &State, store: &mut dyn Store, stop: &Stop, snapshot_after: u64) {
-    let mut committer = Committer {
-        state,
-        store,
-        stop,
-        pause: PAUSES.0,
-        mended: None,
-        snapshots: Snapshots::new(snapshot_after, state.replayed()),
-    };
-    while let Some(batch) = committer.next() {
-        if !batch.records.is_empty() {
-            committer.commit(batch);
+    let mut committer = Committer::new(state, snapshot_after);
+    // Nothing is written any more once a store that fails is told to stop.
+    let mut pause = None;
+    while !pause.is_some_and(|pause| stop.wait(pause)) {
+        let Some(batch) = committer.next_batch(state, stop) else { break };
+        pause = committer.turn(state, store, batch, clock::mono);
+        if pause.is_none() {
+            committer.copy_out(state, store);
+            committer.snapshots.go_on(state, store, stop.requested());
         }
-        if let Ok(ask) = state.journal().asks().try_recv() {
-            // Whoever asked may have given up.
-            let _ = ask.try_send(committer.store.freeze());
-        }
-        committer.snapshots.go_on(state, committer.store, stop);
     }
     state.journal().close();
 }
 
-/// The journal thread's own.
-struct Committer<'a> {
-    state: &'a State,
-    store: &'a mut dyn Store,
-    stop: &'a Stop,
+/// What is committed, and how a store that fails is brought back. It waits for nothing itself.
+pub struct Committer {
     /// Before the store is tried the next time.
     pause: Duration,
+    failure: Option<Failure>,
     mended: Option<Mono>,
     snapshots: Snapshots,
 }
 
-impl Committer<'_> {
-    /// What is to be committed next; it may be nothing, and is where a snapshot is to go on meanwhile. None: it is time
-    /// to stop.
-    fn next(&self) -> Option<Batch> {
-        let journal = self.state.journal();
-        if self.snapshots.is_busy() { Some(journal.batch_now()) } else { journal.next_batch(self.stop) }
+/// A store that takes nothing just now.
+struct Failure {
+    since: Mono,
+    first: Revision,
+    /// What stands for the withdrawn records, and for the withdrawal.
+    nothing: Vec<Vec<u8>>,
+}
+
+impl Committer {
+    /// For a state that was just loaded.
+    pub const fn new(state: &State, snapshot_after: u64) -> Self {
+        let snapshots = Snapshots::new(snapshot_after, state.replayed());
+        Self { pause: PAUSES.0, failure: None, mended: None, snapshots }
     }
 
-    fn commit(&mut self, batch: Batch) {
-        match self.store.append(batch.first, &batch.records) {
+    /// Commits what is queued by now, goes on with a snapshot that is due, or tries a store that failed once more.
+    /// Gives how long to wait before the next try; none where nothing failed. Blocks on the disk alone.
+    pub fn commit_now(&mut self, state: &State, store: &mut dyn Store, now: Mono) -> Option<Duration> {
+        let batch = state.journal().batch_now();
+        let pause = self.turn(state, store, batch, || now);
+        if pause.is_none() {
+            self.snapshots.go_on(state, store, false);
+        }
+        pause
+    }
+
+    /// What is to be committed next; it may be nothing, and is where a snapshot is to go on, or a store is to be tried,
+    /// meanwhile. None: it is time to stop.
+    fn next_batch(&self, state: &State, stop: &Stop) -> Option<Batch> {
+        let must_not_wait = self.snapshots.is_busy() || self.failure.is_some();
+        if must_not_wait { Some(state.journal().batch_now()) } else { state.journal().next_batch(stop) }
+    }
+
+    fn turn(
+        &mut self,
+        state: &State,
+        store: &mut dyn Store,
+        batch: Batch,
+        now: impl Fn() -> Mono,
+    ) -> Option<Duration> {
+        if let Some(failure) = self.failure.take() {
+            return self.mend(state, store, failure, now());
+        }
+        if batch.records.is_empty() {
+            return None;
+        }
+        match store.append(batch.first, &batch.records) {
             Ok(()) => {
                 self.snapshots.count(batch.records.len());
-                self.state.journal().settle(batch.last());
+                state.journal().settle(batch.last());
+                None
+            }
+            Err(error) => Some(self.withdraw(state, batch, &error, now())),
+        }
+    }
+
+    fn withdraw(&mut self, state: &State, batch: Batch, error: &StoreError, now: Mono) -> Duration {
+        self.snapshots.abandon();
+        if self.mended.is_none_or(|mended| now.since(mended) > STEADY) {
+            self.pause = PAUSES.0;
+        }
+        let first = batch.first;
+        let positions = state.withdraw(batch).count();
+        log::warn!(
+            "changes are refused until they can be stored withdrawn={} because=failed to {error}",
+            positions - 1
+        );
+        self.failure = Some(Failure { since: now, first, nothing: vec![Vec::new(); positions] });
+        self.next_pause()
+    }
+
+    /// Tries the store once more.
+    fn mend(
+        &mut self,
+        state: &State,
+        store: &mut dyn Store,
+        failure: Failure,
+        now: Mono,
+    ) -> Option<Duration> {
+        match store.append(failure.first, &failure.nothing) {
+            Ok(()) => {
+                state.mended();
+                self.mended = Some(now);
+                let seconds = now.since(failure.since).as_secs_f64();
+                log::info!("changes are stored again after_s={seconds:.1}");
+                None
             }
             Err(error) => {
-                self.snapshots.abandon();
-                self.withdraw_and_mend(batch, &error);
+                log::debug!("the store still fails because=failed to {error}");
+                self.failure = Some(failure);
+                Some(self.next_pause())
             }
         }
     }
 
-    /// Blocks until the store works again, or it is time to stop.
-    fn withdraw_and_mend(&mut self, batch: Batch, error: &StoreError) {
-        let (since, first) = (clock::mono(), batch.first);
-        if self.mended.is_none_or(|mended| since.since(mended) > STEADY) {
-            self.pause = PAUSES.0;
-        }
-        let positions = self.state.withdraw(batch);
-        let count = positions.count() - 1;
-        log::warn!(
-            "changes are refused until they can be stored withdrawn={count} because=failed to {error}"
-        );
-        let nothing = vec![Vec::new(); count + 1];
-        while !self.stop.wait(self.next_pause()) {
-            match self.store.append(first, &nothing) {
-                Ok(()) => {
-                    self.state.mended();
-                    self.mended = Some(clock::mono());
-                    let seconds = clock::mono().since(since).as_secs_f64();
-                    log::info!("changes are stored again after_s={seconds:.1}");
-                    return;
-                }
-                Err(error) => log::debug!("the store still fails because=failed to {error}"),
-            }
+    /// Gives a copy of the store to whoever asked for one.
+    fn copy_out(&self, state: &State, store: &mut dyn Store) {
+        if let Ok(ask) = state.journal().asks().try_recv() {
+            // Whoever asked may have given up.
+            let _ = ask.try_send(store.freeze());
         }
     }
 

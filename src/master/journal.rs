@@ -203,6 +203,13 @@ impl Journal {
         }
     }
 
+    /// What `run_replies` does, once, with what is settled by now. Never waits.
+    pub fn reply_now(&self) {
+        while let Ok(Waiters(waiters, fate)) = self.batches.1.try_recv() {
+            waiters.into_iter().for_each(|then| then(fate));
+        }
+    }
+
     /// Blocks until there are records, or for a moment: then the batch is empty. None: it is time to stop, and none
     /// are left.
     pub(super) fn next_batch(&self, stop: &Stop) -> Option<Batch> {

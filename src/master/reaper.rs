@@ -25,26 +25,51 @@ const STALL: Duration = Duration::from_secs(1);
 
 /// Body of the thread `reaper`.
 pub fn run(state: &State, tick: Duration, stop: &Stop) {
-    let settings = state.settings();
-    let fraction = settings.node_timeout / 10;
-    let pause = tick.min(fraction).clamp(Duration::from_millis(5), LONGEST_PAUSE);
-    let mut last = clock::mono();
-    let mut was_failing = false;
-    while !stop.wait(pause) {
-        let now = clock::now();
+    let mut reaper = Reaper::new(state.settings().node_timeout, tick, clock::mono());
+    while !stop.wait(reaper.pause()) {
+        reaper.look(state, clock::now()).into_iter().for_each(tell);
+    }
+}
+
+/// What one look has to know of the one before.
+pub struct Reaper {
+    pause: Duration,
+    most_late: Duration,
+    last: Mono,
+    was_failing: bool,
+}
+
+impl Reaper {
+    /// Of a master that begins `now`.
+    pub fn new(node_timeout: Duration, tick: Duration, now: Mono) -> Self {
+        let fraction = node_timeout / 10;
+        let pause = tick.min(fraction).clamp(Duration::from_millis(5), LONGEST_PAUSE);
+        Self { pause, most_late: STALL.min(fraction), last: now, was_failing: false }
+    }
+
+    /// How long after a look the next one is due.
+    pub const fn pause(&self) -> Duration {
+        self.pause
+    }
+
+    /// One look. Gives the nodes that it judged.
+    pub fn look(&mut self, state: &State, now: Now) -> Vec<Lost> {
         let is_failing = state.journal().is_failing();
-        match stall(last, now.mono, pause, STALL.min(fraction)) {
+        let is_steady = !is_failing && !self.was_failing;
+        let lost = match stall(self.last, now.mono, self.pause, self.most_late) {
             Some(stall) => {
                 log::warn!("this master stood still seconds={:.1}: no node is blamed", stall.as_secs_f64());
                 state.forgive(stall, now);
+                Vec::new()
             }
-            None if is_failing || was_failing => {}
-            None => state.judge_silence(now).value.into_iter().for_each(tell),
-        }
-        if !is_failing && !was_failing {
+            None if is_steady => state.judge_silence(now).value,
+            None => Vec::new(),
+        };
+        if is_steady {
             tidy(state, now);
         }
-        (last, was_failing) = (now.mono, is_failing);
+        (self.last, self.was_failing) = (now.mono, is_failing);
+        lost
     }
 }
 

@@ -10,14 +10,15 @@ use crossbeam_channel::{after, select};
 
 use crate::master::dispatch::Dispatcher;
 use crate::master::journal::Fate;
-use crate::master::state::State;
+use crate::master::state::{Placed, State};
+use crate::model::time::Now;
 use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
 
 /// Body of the thread `scheduler`.
 pub fn run(state: &State, dispatcher: &Arc<Dispatcher>, tick: Duration, stop: &Stop) {
     while !stop.requested() {
-        while place_once(state, dispatcher) && !stop.requested() {}
+        while look(state, clock::now(), pushing_to(dispatcher)) && !stop.requested() {}
         select! {
             recv(state.work()) -> _ => {}
             recv(after(tick)) -> _ => {}
@@ -26,17 +27,21 @@ pub fn run(state: &State, dispatcher: &Arc<Dispatcher>, tick: Duration, stop: &S
     }
 }
 
-/// One look. True: there may be more to place right away.
-fn place_once(state: &State, dispatcher: &Arc<Dispatcher>) -> bool {
-    let (placed, more) = state.schedule(clock::now());
+fn pushing_to(dispatcher: &Arc<Dispatcher>) -> impl FnOnce(Vec<Placed>) + Send + 'static {
+    let dispatcher = Arc::clone(dispatcher);
+    move |placed| placed.into_iter().for_each(|one| dispatcher.assign(one))
+}
+
+/// One look. `assign` gets the placements once they are durable. True: there may be more to place right away.
+pub fn look(state: &State, now: Now, assign: impl FnOnce(Vec<Placed>) + Send + 'static) -> bool {
+    let (placed, more) = state.schedule(now);
     for one in &placed.value {
         let node = one.task.placement().map_or("-", |on| on.node.as_str());
         log::info!("task placed task={} attempt={} node={node}", one.task.id, one.task.attempt);
     }
     if !placed.value.is_empty() {
-        let dispatcher = Arc::clone(dispatcher);
         state.journal().when_settled(placed.at, move |fate| match fate {
-            Fate::Durable => placed.value.into_iter().for_each(|one| dispatcher.assign(one)),
+            Fate::Durable => assign(placed.value),
             // They wait for a place again.
             Fate::Withdrawn => {}
         });

@@ -9,7 +9,6 @@
 use crate::master::record::snapshot::Parts;
 use crate::master::state::State;
 use crate::model::id::Revision;
-use crate::runtime::supervise::Stop;
 use crate::store::{Store, StoreError};
 
 /// Counts records, and makes snapshots. The journal thread's own.
@@ -56,9 +55,10 @@ impl Snapshots {
         self.draft = None;
     }
 
-    /// Begins a snapshot that is due, or takes the next step of one. Blocks for one write at most.
-    pub(super) fn go_on(&mut self, state: &State, store: &mut dyn Store, stop: &Stop) {
-        if stop.requested() {
+    /// Begins a snapshot that is due, or takes the next step of one. Blocks for one write at most. `is_stopping`: no
+    /// snapshot is worth waiting for any more.
+    pub(super) fn go_on(&mut self, state: &State, store: &mut dyn Store, is_stopping: bool) {
+        if is_stopping {
             self.draft = None;
         } else if let Some(draft) = self.draft.take() {
             match step(draft, state, store) {
