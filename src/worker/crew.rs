@@ -10,19 +10,16 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
-use crate::control::reconcile::Order;
 use crate::engine::EngineError;
 use crate::model::id::{AttemptKey, ContainerId};
 use crate::runtime::clock;
 use crate::runtime::supervise::{self, Stop, Thread};
-use crate::worker::leash::{Halt, Leash};
+use crate::worker::hold::Halt;
+use crate::worker::job::{Charge, Job};
+use crate::worker::leash::Leash;
 use crate::worker::monitor::{Ground, Monitor};
-use crate::worker::reporter::Step;
-
-/// Jobs that may wait for the crew.
-const MOST_JOBS: usize = 65_536;
 
 /// How long an order to stop waits before it tries an Engine that doesn't answer again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -30,57 +27,12 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long the crew waits for its threads when the process stops.
 const JOIN_WITHIN: Duration = Duration::from_secs(5);
 
-/// What the crew is given to do.
-#[derive(Debug)]
-pub(super) enum Job {
-    /// Walk an attempt to its end.
-    Walk(Walk),
-    /// Stop a container that runs.
-    Halt {
-        /// Whose it is.
-        key: AttemptKey,
-        /// What to do.
-        halt: Halt,
-        /// Says when it need not be done any more.
-        leash: Arc<Leash>,
-    },
-}
-
-/// An attempt to walk with.
-#[derive(Debug)]
-pub(super) struct Walk {
-    /// Which one.
-    pub(super) key: AttemptKey,
-    /// From where.
-    pub(super) what: What,
-    /// Whether it is to end.
-    pub(super) leash: Arc<Leash>,
-}
-
-/// Where in its life an attempt is when its monitor begins.
-#[derive(Debug)]
-pub(super) enum What {
-    /// At the beginning.
-    New(Order),
-    /// An earlier process made its container and did not start it.
-    Made(ContainerId),
-    /// An earlier process started its container.
-    Found(ContainerId),
-    /// At its end, which the master is to hear.
-    Over(Box<Step>),
-}
-
-/// Makes the channel that jobs go through.
-pub(super) fn channel() -> (Sender<Job>, Receiver<Job>) {
-    bounded(MOST_JOBS)
-}
-
 /// The thread's own.
 pub(super) struct Crew {
     ground: Arc<Ground>,
     jobs: Receiver<Job>,
     places: usize,
-    queue: VecDeque<Walk>,
+    queue: VecDeque<Charge>,
     monitors: HashMap<u64, Thread>,
     halts: Vec<Thread>,
     last_number: u64,
@@ -110,7 +62,7 @@ impl Crew {
         while !stop.requested() {
             select! {
                 recv(jobs) -> job => match job {
-                    Ok(Job::Walk(walk)) => self.queue.push_back(walk),
+                    Ok(Job::Walk(charge)) => self.queue.push_back(charge),
                     Ok(Job::Halt { key, halt, leash }) => self.halt(&key, halt, &leash),
                     Err(_) => break,
                 },
@@ -124,17 +76,17 @@ impl Crew {
 
     fn fill_places(&mut self) {
         while self.monitors.len() < self.places {
-            let Some(walk) = self.queue.pop_front() else { return };
-            self.start(walk);
+            let Some(charge) = self.queue.pop_front() else { return };
+            self.start(charge);
         }
     }
 
-    fn start(&mut self, walk: Walk) {
+    fn start(&mut self, charge: Charge) {
         self.last_number += 1;
         let number = self.last_number;
         let end = Ended(number, self.ended.0.clone());
-        let name = thread_name("task", &walk.key);
-        let monitor = Monitor::new(Arc::clone(&self.ground), walk);
+        let name = thread_name("task", &charge.key);
+        let monitor = Monitor::new(Arc::clone(&self.ground), charge);
         let spare = monitor.clone();
         let started = supervise::spawn(name, move || {
             let _end = end;

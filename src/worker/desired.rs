@@ -4,6 +4,8 @@
 //! beat's reply, a push, a monitor) calls it; the actions that follow are handed to the crew and to the reporter after
 //! the mutex was let go.
 //!
+//! It reads no clock: whoever calls says what time it is.
+//!
 //! Invariant: nothing is launched before the Engine's own containers were taken up ([`Desired::adopt`]): until then
 //! pushes are turned away and sets change nothing.
 
@@ -18,17 +20,20 @@ use crate::api::wire::Mistake;
 use crate::api::wire::agent::{Assignment, AttemptView, HeartbeatReply, HeldAttempt};
 use crate::control::reconcile::{Action, DesiredSet, Fenced, Held, Ledger, Mark, Order};
 use crate::engine::{Listed, Phase};
-use crate::model::id::{Attempt, AttemptKey, ContainerId, TaskId};
+use crate::model::id::{Attempt, AttemptKey, TaskId};
 use crate::model::task::{Ending, Reason};
-use crate::runtime::clock;
-use crate::worker::crew::{Job, Walk, What};
-use crate::worker::leash::{Cause, Leash};
-use crate::worker::reporter::{Event, Step};
+use crate::model::time::Now;
+use crate::worker::hold::Cause;
+use crate::worker::job::{Charge, Job};
+use crate::worker::leash::Leash;
+use crate::worker::reporter::Event;
+use crate::worker::step::Step;
 use crate::worker::translate;
+use crate::worker::walk::{Note, What};
 
 /// Why a push was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NotTaken {
+pub enum NotTaken {
     /// This worker has not looked at its Engine yet.
     NotReady,
     /// It is older than what was heard since.
@@ -39,7 +44,7 @@ pub(super) enum NotTaken {
 
 /// What is wanted, and what there is.
 #[derive(Debug)]
-pub(super) struct Desired {
+pub struct Desired {
     inner: Mutex<Inner>,
     jobs: Sender<Job>,
     events: Sender<Event>,
@@ -56,20 +61,20 @@ struct Inner {
 
 impl Desired {
     /// Nothing wanted, nothing there.
-    pub(super) fn new(jobs: Sender<Job>, events: Sender<Event>) -> Self {
+    pub fn new(jobs: Sender<Job>, events: Sender<Event>) -> Self {
         Self { inner: Mutex::default(), jobs, events }
     }
 
     /// Takes up the containers and the ends that an earlier process of this node left, and opens for the master's
     /// wishes. What has ended stays so, whatever container there is of it: whoever reports the end removes that too.
-    pub(super) fn adopt(&self, found: Vec<Listed>, ends: Vec<(AttemptKey, Step)>) {
+    pub fn adopt(&self, found: Vec<Listed>, ends: Vec<(AttemptKey, Step)>) {
         let mut jobs = Vec::new();
         {
             let mut inner = self.inner.lock();
             for (key, step) in ends {
                 inner.ledger.adopt_end(&key);
                 let leash = inner.leash(&key);
-                jobs.push(Job::Walk(Walk { key, what: What::Over(Box::new(step)), leash }));
+                jobs.push(Job::Walk(Charge { key, what: What::Over(Box::new(step)), leash }));
             }
             for container in found {
                 let key = AttemptKey { task: container.key.task, attempt: container.key.attempt };
@@ -83,7 +88,7 @@ impl Desired {
                 }
                 let leash = inner.leash(&key);
                 if was_started {
-                    jobs.push(Job::Walk(Walk { key, what: What::Found(container.id), leash }));
+                    jobs.push(Job::Walk(Charge { key, what: What::Found(container.id), leash }));
                 }
             }
             inner.is_open = true;
@@ -92,18 +97,18 @@ impl Desired {
     }
 
     /// Whether this worker takes work: its containers were taken up, and it isn't about to end.
-    pub(super) fn takes_work(&self) -> bool {
+    pub fn takes_work(&self) -> bool {
         let inner = self.inner.lock();
         inner.is_open && !inner.is_closing
     }
 
     /// Whether containers were taken up.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.inner.lock().is_open
     }
 
     /// Begins a beat: its number, the mark of the last set, and every attempt of which something is left.
-    pub(super) fn begin_beat(&self) -> (u64, Mark, Vec<HeldAttempt>) {
+    pub fn begin_beat(&self) -> (u64, Mark, Vec<HeldAttempt>) {
         let mut inner = self.inner.lock();
         let number = inner.ledger.begin_beat();
         let held = inner.ledger.unreleased().map(|(key, held)| HeldAttempt {
@@ -115,7 +120,7 @@ impl Desired {
     }
 
     /// Applies the reply to a beat.
-    pub(super) fn apply(&self, reply: HeartbeatReply, beat: u64) {
+    pub fn apply(&self, reply: HeartbeatReply, beat: u64, now: Now) {
         let at = Mark { epoch: reply.epoch, revision: reply.revision };
         let mut mistaken = Vec::new();
         let wanted = reply.tasks.into_iter().map(|wanted| translate::wanted(wanted, &mut mistaken)).collect();
@@ -124,9 +129,9 @@ impl Desired {
             let mut inner = self.inner.lock();
             if inner.is_open { inner.ledger.apply(set) } else { Vec::new() }
         };
-        actions.into_iter().for_each(|action| self.act(action));
+        actions.into_iter().for_each(|action| self.act(action, now));
         for (key, mistake) in mistaken {
-            self.report_end(key, Reason::InvalidSpec, mistake.to_string());
+            self.report_end(key, Reason::InvalidSpec, mistake.to_string(), now);
         }
     }
 
@@ -134,7 +139,7 @@ impl Desired {
     ///
     /// # Errors
     /// Why the first that was not taken wasn't.
-    pub(super) fn push(&self, assignments: Vec<Assignment>) -> Result<(), NotTaken> {
+    pub fn push(&self, assignments: Vec<Assignment>, now: Now) -> Result<(), NotTaken> {
         let orders = assignments.into_iter().map(|assignment| {
             let at = Mark { epoch: assignment.epoch, revision: assignment.revision };
             translate::order(assignment.task, assignment.attempt).map(|order| (at, order))
@@ -150,7 +155,7 @@ impl Desired {
                 inner.ledger.push(at, order)
             };
             match pushed {
-                Ok(action) => action.into_iter().for_each(|action| self.act(action)),
+                Ok(action) => action.into_iter().for_each(|action| self.act(action, now)),
                 Err(why) => fenced = fenced.or(Some(why)),
             }
         }
@@ -158,15 +163,15 @@ impl Desired {
     }
 
     /// Stops the newest attempt at a task, within its own grace where none is given. False: this worker holds none.
-    pub(super) fn stop(&self, task: &TaskId, grace: Option<Duration>) -> bool {
+    pub fn stop(&self, task: &TaskId, grace: Option<Duration>, now: Now) -> bool {
         let newest = self.inner.lock().ledger.newest(task).map(|(key, held)| (key.clone(), held.stop_grace));
         let Some((key, own)) = newest else { return false };
-        self.act(Action::Stop { key, grace: grace.unwrap_or(own) });
+        self.act(Action::Stop { key, grace: grace.unwrap_or(own) }, now);
         true
     }
 
     /// Takes nothing new any more, and stops everything, as `--drain-on-exit` wants it. Gives the longest grace.
-    pub(super) fn close(&self) -> Duration {
+    pub fn close(&self, now: Now) -> Duration {
         let held: Vec<(AttemptKey, Duration)> = {
             let mut inner = self.inner.lock();
             inner.is_closing = true;
@@ -174,26 +179,26 @@ impl Desired {
         };
         let longest = held.iter().map(|(_, grace)| *grace).max().unwrap_or_default();
         for (key, grace) in held {
-            self.act(Action::Stop { key, grace });
+            self.act(Action::Stop { key, grace }, now);
         }
         longest
     }
 
     /// Whether nothing is left of any attempt.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.inner.lock().ledger.unreleased().next().is_none()
     }
 
-    fn act(&self, action: Action) {
+    fn act(&self, action: Action, now: Now) {
         match action {
             Action::Launch(order) if self.inner.lock().is_closing => {
-                let refused = Step::Refused("this worker is about to end".to_owned(), clock::wall());
+                let refused = Step::Refused("this worker is about to end".to_owned(), now.wall);
                 self.give_over(order.key, refused);
             }
             Action::Launch(order) => {
                 let (key, leash) = (order.key.clone(), self.leash(&order.key));
                 log::info!("task taken task={} name={}", key, order.name);
-                self.give(Job::Walk(Walk { key, what: What::New(order), leash }));
+                self.give(Job::Walk(Charge { key, what: What::New(order), leash }));
             }
             Action::Resume(key) => {
                 let (container, leash) = {
@@ -201,24 +206,24 @@ impl Desired {
                     (inner.ledger.get(&key).and_then(|held| held.container.clone()), inner.leash(&key))
                 };
                 if let Some(container) = container {
-                    self.give(Job::Walk(Walk { key, what: What::Made(container), leash }));
+                    self.give(Job::Walk(Charge { key, what: What::Made(container), leash }));
                 }
             }
-            Action::Stop { key, grace } => self.end(key, Cause::Asked, grace),
+            Action::Stop { key, grace } => self.end(key, Cause::Asked, grace, now),
             Action::ReportNeverRan(key) => {
-                self.report_end(key, Reason::Stopped, "it was to stop before it ran".to_owned());
+                self.report_end(key, Reason::Stopped, "it was to stop before it ran".to_owned(), now);
             }
             Action::ReportVanished(key) => {
-                self.report_end(key, Reason::Engine, "container vanished".to_owned());
+                self.report_end(key, Reason::Engine, "container vanished".to_owned(), now);
             }
         }
     }
 
     /// Has an attempt end, within a grace.
-    fn end(&self, key: AttemptKey, cause: Cause, grace: Duration) {
+    fn end(&self, key: AttemptKey, cause: Cause, grace: Duration, now: Now) {
         let leash = self.inner.lock().leashes.get(&key).cloned();
         if let Some(leash) = leash
-            && let Some(halt) = leash.order(cause, grace, clock::now())
+            && let Some(halt) = leash.order(cause, grace, now)
         {
             self.give(Job::Halt { key, halt, leash });
         }
@@ -226,31 +231,49 @@ impl Desired {
 
     /// Ends all that runs under the node's lease, which ran out. `grace_left` makes of an attempt's own grace what it
     /// still gets. Returns how many there were.
-    pub(super) fn end_leased(&self, grace_left: impl Fn(Duration) -> Duration) -> usize {
+    pub fn end_leased(&self, grace_left: impl Fn(Duration) -> Duration, now: Now) -> usize {
         let leased: Vec<(AttemptKey, Duration)> =
             self.inner.lock().ledger.leased().map(|(key, own)| (key.clone(), own)).collect();
         let count = leased.len();
-        leased.into_iter().for_each(|(key, own)| self.end(key, Cause::Lease, grace_left(own)));
+        leased.into_iter().for_each(|(key, own)| self.end(key, Cause::Lease, grace_left(own), now));
         count
     }
 
     /// Whether an attempt runs under the node's lease.
-    pub(super) fn is_leased(&self, key: &AttemptKey) -> bool {
+    pub fn is_leased(&self, key: &AttemptKey) -> bool {
         self.inner.lock().ledger.is_leased(key)
     }
 
-    /// An attempt's container runs: an order that came before is carried out now.
-    pub(super) fn observe_running(&self, key: &AttemptKey, container: &ContainerId, leash: &Arc<Leash>) {
-        self.inner.lock().ledger.observe_running(key);
-        if let Some(halt) = leash.runs(container, clock::now()) {
-            self.give(Job::Halt { key: key.clone(), halt, leash: Arc::clone(leash) });
+    /// Notes something of an attempt. One that runs, or has nothing left, is told by its leash to whom it concerns.
+    pub fn note(&self, key: &AttemptKey, note: Note, leash: &Arc<Leash>, now: Now) {
+        let mut inner = self.inner.lock();
+        match note {
+            Note::Progress(detail) => inner.ledger.observe_progress(key, detail),
+            Note::Container(container) => inner.ledger.observe_container(key, container),
+            Note::Running(container) => {
+                inner.ledger.observe_running(key);
+                drop(inner);
+                if let Some(halt) = leash.runs(&container, now) {
+                    self.give(Job::Halt { key: key.clone(), halt, leash: Arc::clone(leash) });
+                }
+            }
+            Note::Ended => {
+                inner.ledger.observe_end(key);
+                drop(inner);
+                leash.let_go();
+            }
+            Note::Acknowledged => inner.ledger.acknowledge(key),
+            Note::Released => {
+                inner.ledger.release(key);
+                inner.leashes.remove(key);
+            }
         }
     }
 
     /// Reports the end of an attempt that has no container here.
-    fn report_end(&self, key: AttemptKey, reason: Reason, error: String) {
+    fn report_end(&self, key: AttemptKey, reason: Reason, error: String, now: Now) {
         let ending = Ending {
-            at: clock::wall(),
+            at: now.wall,
             reason: Some(reason),
             exit_code: None,
             error: Some(error),
@@ -263,7 +286,7 @@ impl Desired {
     /// Has somebody see to it that the master hears of an attempt that is over.
     fn give_over(&self, key: AttemptKey, step: Step) {
         let leash = self.leash(&key);
-        self.give(Job::Walk(Walk { key, what: What::Over(Box::new(step)), leash }));
+        self.give(Job::Walk(Charge { key, what: What::Over(Box::new(step)), leash }));
     }
 
     /// Hands work to the crew. Blocks where it has more to do than it should ever get.
@@ -277,40 +300,13 @@ impl Desired {
     }
 
     /// Tells the reporter.
-    pub(super) fn report(&self, event: Event) {
+    pub fn report(&self, event: Event) {
         // The reporter has ended: the process stops.
         let _ = self.events.send(event);
     }
 
-    /// What an attempt is busy with.
-    pub(super) fn observe_progress(&self, key: &AttemptKey, detail: &str) {
-        self.inner.lock().ledger.observe_progress(key, detail.to_owned());
-    }
-
-    /// An attempt's container was made.
-    pub(super) fn observe_container(&self, key: &AttemptKey, container: &ContainerId) {
-        self.inner.lock().ledger.observe_container(key, container.clone());
-    }
-
-    /// An attempt ended.
-    pub(super) fn observe_end(&self, key: &AttemptKey) {
-        self.inner.lock().ledger.observe_end(key);
-    }
-
-    /// The master has acknowledged an attempt's end.
-    pub(super) fn acknowledge(&self, key: &AttemptKey) {
-        self.inner.lock().ledger.acknowledge(key);
-    }
-
-    /// Nothing is left of an attempt.
-    pub(super) fn release(&self, key: &AttemptKey) {
-        let mut inner = self.inner.lock();
-        inner.ledger.release(key);
-        inner.leashes.remove(key);
-    }
-
     /// One attempt; without a number the newest.
-    pub(super) fn find(&self, task: &TaskId, attempt: Option<Attempt>) -> Option<(AttemptKey, Held)> {
+    pub fn find(&self, task: &TaskId, attempt: Option<Attempt>) -> Option<(AttemptKey, Held)> {
         let inner = self.inner.lock();
         match attempt {
             Some(attempt) => {
@@ -322,7 +318,7 @@ impl Desired {
     }
 
     /// Every attempt of which something is left.
-    pub(super) fn views(&self) -> Vec<AttemptView> {
+    pub fn views(&self) -> Vec<AttemptView> {
         self.inner.lock().ledger.unreleased().map(|(key, held)| view(key, held)).collect()
     }
 }
@@ -335,7 +331,7 @@ impl Inner {
 }
 
 /// An attempt as this worker shows it.
-pub(super) fn view(key: &AttemptKey, held: &Held) -> AttemptView {
+pub fn view(key: &AttemptKey, held: &Held) -> AttemptView {
     AttemptView {
         task_id: key.task.clone(),
         name: held.name.clone(),

@@ -14,6 +14,7 @@ use crate::control::reconcile::Fenced;
 use crate::http::{Problem, Request, Responder, Response, Service};
 use crate::model::id::{Incarnation, TaskId};
 use crate::rest::{self, log::LogQuery, problem_of, read};
+use crate::runtime::clock;
 use crate::worker::desired::{Desired, NotTaken, view};
 use crate::worker::link::MasterLink;
 use crate::worker::logs::Logs;
@@ -75,7 +76,7 @@ impl Api {
         if let Some(other) = assignments.iter().find(|one| one.incarnation != session.incarnation) {
             return Err(foreign_incarnation(other.incarnation, session.incarnation));
         }
-        self.desired.push(assignments).map_err(|error| match error {
+        self.desired.push(assignments, clock::now()).map_err(|error| match error {
             NotTaken::NotReady => not_ready(),
             NotTaken::Mistaken(mistake) => problem_of(&mistake),
             NotTaken::Fenced(why) => fenced(why),
@@ -95,7 +96,7 @@ impl Api {
         let asked: StopRequest =
             if request.body.is_empty() { StopRequest::default() } else { read(request)? };
         let grace = asked.grace().map_err(|mistake| problem_of(&mistake))?;
-        let is_held = word(words).parse().is_ok_and(|task| self.desired.stop(&task, grace));
+        let is_held = word(words).parse().is_ok_and(|task| self.desired.stop(&task, grace, clock::now()));
         if is_held {
             Ok(Response::json(202, &serde_json::json!({})))
         } else {

@@ -213,7 +213,7 @@ impl Heartbeat {
         // Order: what ran out before this answer is over, whatever it says; what it stops must not start under the
         // lease that it renews.
         self.ground.lease.end_what_lapsed();
-        self.ground.desired.apply(reply, number);
+        self.ground.desired.apply(reply, number, clock::now());
         if !is_new_master {
             self.ground.lease.renew(sent, session.lease);
         }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::wire::millis;
 use crate::control::lease::Lease;
-use crate::model::time::Mono;
+use crate::model::time::{Mono, Now};
 use crate::runtime::clock;
 use crate::runtime::data_dir::{DataDir, replace};
 use crate::runtime::supervise::Stop;
@@ -96,28 +96,28 @@ impl LeaseKeeper {
 
     /// Ends what was taken up, where the lease that it ran under has run out meanwhile.
     pub(super) fn judge_what_was_taken_up(&self) {
-        let (lease, now) = (self.inner.lock().lease, clock::mono());
-        if !lease.is_held(now) {
+        let (lease, now) = (self.inner.lock().lease, clock::now());
+        if !lease.is_held(now.mono) {
             self.end_leased(&lease, now);
         }
     }
 
     /// Ends what runs under the lease, if that has run out since somebody last looked.
     pub(super) fn end_what_lapsed(&self) {
-        let now = clock::mono();
+        let now = clock::now();
         let lapsed = {
             let mut inner = self.inner.lock();
-            inner.lease.lapse(now).then_some(inner.lease)
+            inner.lease.lapse(now.mono).then_some(inner.lease)
         };
         if let Some(lease) = lapsed {
             self.end_leased(&lease, now);
         }
     }
 
-    fn end_leased(&self, lease: &Lease, now: Mono) {
-        let count = self.desired.end_leased(|own| lease.grace_left(own, now));
+    fn end_leased(&self, lease: &Lease, now: Now) {
+        let count = self.desired.end_leased(|own| lease.grace_left(own, now.mono), now);
         if count > 0 {
-            let since = now.since(lease.until()).as_millis();
+            let since = now.mono.since(lease.until()).as_millis();
             log::warn!(
                 "the lease ran out: what is rescheduled elsewhere ends here count={count} since_ms={since}"
             );
@@ -162,7 +162,7 @@ mod tests {
     const LENGTH: Duration = Duration::from_secs(3600);
 
     fn keeper(folder: &DataDir) -> LeaseKeeper {
-        let ((jobs, _), (events, _)) = (crate::worker::crew::channel(), crate::worker::reporter::channel());
+        let ((jobs, _), (events, _)) = (crate::worker::job::channel(), crate::worker::reporter::channel());
         LeaseKeeper::open(folder, Arc::new(Desired::new(jobs, events)))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Each file is one thread or one job. [`heartbeat`] asks the master what this node is to run; [`desired`] holds that
 //! against what there is, by the rules of [`crate::control::reconcile`]; [`crew`] starts one [`monitor`] thread per
-//! attempt, which walks its container through its life; [`reporter`] tells the master until it has answered; [`logs`]
+//! attempt, which carries out what the attempt's [`walk`] through its life asks for; [`reporter`] tells the master until it has answered; [`logs`]
 //! keeps and shows what containers wrote; [`lease`] ends what a cut-off node must not run; [`outbox`] keeps ends that
 //! no container tells; [`handlers`] answers requests.
 //!
@@ -10,22 +10,26 @@
 //! that it runs.
 
 mod crew;
-mod desired;
+pub mod desired;
 mod handlers;
 mod heartbeat;
+pub mod hold;
 mod identity;
+pub mod job;
 mod lease;
-mod leash;
+pub mod leash;
 mod link;
 pub mod logs;
 mod monitor;
 mod outbox;
 mod pulls;
 mod remove_all;
-mod reporter;
+pub mod reporter;
 pub mod settings;
 mod slots;
+pub mod step;
 mod translate;
+pub mod walk;
 mod watch;
 
 use std::fmt;
@@ -49,11 +53,12 @@ use crate::runtime::data_dir::{DataDir, DataDirError};
 use crate::runtime::settings::EXIT_USAGE;
 use crate::runtime::signals::Signals;
 use crate::runtime::supervise::Supervisor;
-use crate::worker::crew::{Crew, Job};
+use crate::worker::crew::Crew;
 use crate::worker::desired::Desired;
 use crate::worker::handlers::Api;
 use crate::worker::heartbeat::{Heartbeat, Offer};
 use crate::worker::identity::Identity;
+use crate::worker::job::Job;
 use crate::worker::lease::LeaseKeeper;
 use crate::worker::link::MasterLink;
 use crate::worker::logs::{LogLimits, LogStore, LogStoreError, Logs, Source};
@@ -190,7 +195,7 @@ fn offer(settings: &Settings, address: SocketAddr) -> Offer {
 /// Stops every container, and waits until the master has heard of it.
 fn drain_within(desired: &Desired, extra: Duration) {
     log::info!("draining");
-    let longest_grace = desired.close();
+    let longest_grace = desired.close(clock::now());
     let deadline = clock::mono() + longest_grace + extra;
     while !desired.is_empty() {
         if clock::mono() >= deadline {
@@ -229,7 +234,7 @@ impl Parts {
             LogLimits { per_attempt_bytes: settings.log_max_bytes, total_bytes: settings.log_total_bytes };
         let logs = LogStore::open(&identity.folder().file(LOGS_FOLDER), limits).map_err(StartError::Logs)?;
         let outbox = Outbox::open(identity.folder().file(OUTBOX_FOLDER)).map_err(StartError::Outbox)?;
-        let ((give_jobs, jobs), (tell, events)) = (crew::channel(), reporter::channel());
+        let ((give_jobs, jobs), (tell, events)) = (job::channel(), reporter::channel());
         let (register, (nudge, nudged)) = (bounded(1), bounded(1));
         let desired = Arc::new(Desired::new(give_jobs, tell));
         let ground = Ground {

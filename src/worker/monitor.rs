@@ -1,44 +1,34 @@
-//! One monitor thread per attempt: it walks its container through pull, create, start, wait, collect and remove, and
-//! reports each step.
+//! One monitor thread per attempt: it carries out what the attempt's walk asks for.
 //!
-//! Main type: [`Monitor`]. The walk has two halves. The first, up to the end of the attempt, is in `monitor/launch.rs`
-//! (make it and start it) and here (wait for it); it comes to an [`Outcome`]. The second, [`Monitor::finish`], tells
-//! the master, collects the log, and removes the container once the master has acknowledged.
+//! Main type: [`Monitor`]. [`Walk`] decides; here are the hands: the Engine, the disk, the ledger and the reporter,
+//! and the waits between. Whatever blocks is cut short when the process stops, and calls at the Engine take a slot.
 //!
-//! Invariant: a container is removed only after its attempt's end was acknowledged and its log was collected. A monitor
-//! that panics ends its own attempt and no other.
+//! Invariant: a monitor that panics before its attempt ended ends that attempt, and no other.
 
-mod collect;
-mod launch;
-mod observe;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 
 use crate::api::wire::agent::Verdict;
-use crate::engine::{ContainerKey, Engine, EngineError, Observed, Owner};
+use crate::engine::{ContainerKey, Engine, EngineError, LogRequest, Owner};
 use crate::model::id::{AttemptKey, ContainerId};
-use crate::model::task::{Ending, Reason};
+use crate::model::spec::ImageRef;
+use crate::model::task::Reason;
 use crate::runtime::clock;
 use crate::runtime::supervise::{Stop, panic_message};
-use crate::worker::crew::{Walk, What};
 use crate::worker::desired::Desired;
+use crate::worker::job::Charge;
 use crate::worker::lease::LeaseKeeper;
 use crate::worker::leash::Leash;
 use crate::worker::logs::LogStore;
 use crate::worker::outbox::Outbox;
-use crate::worker::pulls::Pulls;
-use crate::worker::reporter::{Event, Step};
-use crate::worker::slots::Slots;
-
-/// How long one wait at the Engine lasts. A container may run for longer: then the next wait begins.
-const ONE_WAIT: Duration = Duration::from_secs(3600);
-
-/// How long a monitor pauses before it asks an Engine that didn't answer again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+use crate::worker::pulls::{News, Pulls};
+use crate::worker::reporter::Event;
+use crate::worker::slots::{Slot, Slots};
+use crate::worker::step::Step;
+use crate::worker::walk::{Answer, Ask, Facts, LogFailure, Note, PullNews, Walk};
 
 /// What all monitors stand on.
 pub(super) struct Ground {
@@ -57,221 +47,239 @@ pub(super) struct Ground {
     pub(super) stop: Stop,
 }
 
-/// How the first half of a walk ends.
-#[derive(Debug)]
-enum Outcome {
-    /// The attempt ended.
-    Ended(Ending),
-    /// No container was started, and none will be: another node may try.
-    Refused(String),
-    /// The process stops. What runs goes on running.
-    Left,
-}
-
-/// Walks with one attempt.
+/// Carries out what one attempt's walk asks for.
 #[derive(Clone)]
 pub(super) struct Monitor {
     ground: Arc<Ground>,
-    walk: Arc<Walk>,
+    charge: Arc<Charge>,
+}
+
+/// What a monitor holds from one ask to the next.
+#[derive(Default)]
+struct Hands<'a> {
+    /// For the start that may follow.
+    slot: Option<Slot<'a>>,
+    /// Of the pull under way.
+    news: Option<Receiver<News>>,
+    /// Of the end that was reported.
+    verdict: Option<Receiver<Verdict>>,
 }
 
 impl Monitor {
     /// For one attempt.
-    pub(super) fn new(ground: Arc<Ground>, walk: Walk) -> Self {
-        Self { ground, walk: Arc::new(walk) }
+    pub(super) fn new(ground: Arc<Ground>, charge: Charge) -> Self {
+        Self { ground, charge: Arc::new(charge) }
     }
 
     /// Body of a monitor's thread.
     pub(super) fn run(&self) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.walk())).unwrap_or_else(|payload| {
-            let why = format!("its monitor panicked: {}", panic_message(payload.as_ref()));
-            log::error!("a monitor panicked task={} because={why}", self.key());
-            self.abandon(why)
-        });
-        self.finish(outcome);
+        if let Some(owner) = self.ground.owner.get().cloned() {
+            let key = ContainerKey { owner, task: self.key().task.clone(), attempt: self.key().attempt };
+            self.walk(Walk::new(key, self.charge.what.clone(), self.ground.log_max_bytes));
+        }
         self.leash().let_go();
+    }
+
+    fn walk(&self, mut walk: Walk) {
+        let mut hands = Hands::default();
+        let mut ask = walk.begin(&self.facts());
+        while !matches!(ask, Ask::Finish | Ask::Leave) {
+            let step = || {
+                let answer = self.carry_out(ask, &mut hands);
+                walk.advance(answer, &self.facts())
+            };
+            ask = match catch_unwind(AssertUnwindSafe(step)) {
+                Ok(next) => next,
+                Err(panic) => {
+                    let why = format!("its monitor panicked: {}", panic_message(panic.as_ref()));
+                    log::error!("a monitor panicked task={} because={why}", self.key());
+                    walk.abandon(why).unwrap_or_else(|| resume_unwind(panic))
+                }
+            };
+        }
     }
 
     /// The attempt goes elsewhere, because there is no thread to walk with it.
     pub(super) fn refuse_for_want_of_a_thread(&self, error: &std::io::Error) {
         log::error!("no thread for a task task={} because={error}", self.key());
         let step = Step::Refused(format!("no thread can be had: {error}"), clock::wall());
-        self.ground.desired.observe_end(self.key());
-        self.ground.desired.report(Event { key: self.key().clone(), step, answer: None });
-        self.ground.desired.acknowledge(self.key());
-        self.ground.desired.release(self.key());
+        self.note(Note::Ended);
+        self.report(step, None);
+        self.note(Note::Acknowledged);
+        self.note(Note::Released);
     }
 
     fn key(&self) -> &AttemptKey {
-        &self.walk.key
+        &self.charge.key
     }
 
-    fn leash(&self) -> &Leash {
-        &self.walk.leash
+    fn leash(&self) -> &Arc<Leash> {
+        &self.charge.leash
     }
 
-    fn container_key(&self) -> Result<ContainerKey, Outcome> {
-        let owner = self.ground.owner.get().cloned().ok_or(Outcome::Left)?;
-        Ok(ContainerKey { owner, task: self.key().task.clone(), attempt: self.key().attempt })
+    fn facts(&self) -> Facts {
+        Facts {
+            now: clock::now(),
+            pulled: self.leash().cause(),
+            signalled_at: self.leash().signalled_at(),
+            may_start: !self.ground.desired.is_leased(self.key()) || self.ground.lease.may_start(),
+            is_leaving: self.ground.stop.requested(),
+        }
+    }
+
+    /// Carries out one ask, and says what came of it. Blocks for as long as that takes.
+    fn carry_out<'a>(&'a self, ask: Ask, hands: &mut Hands<'a>) -> Answer {
+        let ground = &*self.ground;
+        // Given back when this was carried out.
+        let _slot = hands.slot.take();
+        match ask {
+            Ask::Pull(image) => return self.pull(&image, hands),
+            Ask::Create(request) => {
+                return Answer::Created(self.in_a_slot(|engine| engine.create(&request)));
+            }
+            Ask::Inspect(subject) => {
+                return Answer::Inspected(self.in_a_slot(|engine| engine.inspect(&subject)));
+            }
+            Ask::Slot => hands.slot = Some(ground.slots.take()),
+            Ask::Start(container) => return Answer::Started(self.noted(ground.engine.start(&container))),
+            Ask::Wait(container, at_most) => {
+                return Answer::Waited(self.noted(ground.engine.wait(&container, at_most)));
+            }
+            Ask::Kill(container) => return Answer::Killed(self.kill(&container)),
+            Ask::Remove(container) => return Answer::Removed(self.remove(&container)),
+            Ask::CollectLog(container) => return Answer::Collected(self.collect_log(&container)),
+            Ask::MissLog(why) => log::warn!("a log was lost task={} because={why}", self.key()),
+            Ask::Pause(duration) => {
+                ground.stop.wait(duration);
+            }
+            Ask::AwaitLease(duration) => self.await_lease(duration),
+            Ask::Note(note) => self.note(note),
+            Ask::KeepEnd(step) => ground.outbox.keep(self.key(), &step),
+            Ask::DropEnd => ground.outbox.remove(self.key()),
+            Ask::Tell(step) => self.tell(step),
+            Ask::TellEnd(step) => hands.verdict = Some(self.tell_end(step)),
+            Ask::AwaitVerdict => return self.await_verdict(hands),
+            Ask::Nudge => {
+                // Full: a beat is about to be sent.
+                let _ = ground.nudge.try_send(());
+            }
+            Ask::Finish | Ask::Leave => {}
+        }
+        Answer::Done
     }
 
     /// A call that takes a slot.
-    fn with_slot<T>(
+    fn in_a_slot<T>(
         &self,
         call: impl FnOnce(&dyn Engine) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let _slot = self.ground.slots.take();
-        call(&*self.ground.engine)
+        self.noted(call(&*self.ground.engine))
     }
 
-    /// Pauses before the Engine is asked again.
-    ///
-    /// # Errors
-    /// The process stops.
-    fn pause(&self) -> Result<(), Outcome> {
-        if self.ground.stop.wait(TRY_AGAIN) { Err(Outcome::Left) } else { Ok(()) }
+    /// Notes a failure in the log. Most are tried again, and those that end the attempt are told with its end.
+    fn noted<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
+        if let Err(error) = &result {
+            log::debug!("the engine failed task={} because={error}", self.key());
+        }
+        result
     }
 
-    /// The first half: to the end of the attempt.
-    fn walk(&self) -> Outcome {
-        let ended = match &self.walk.what {
-            What::New(order) => self.make(order).and_then(|container| self.start(&container, false)),
-            What::Made(container) => self.start(container, true),
-            What::Found(container) => self.look(container),
-            What::Over(step) => return over(step),
+    /// Joins the pull of an image, or listens on.
+    fn pull(&self, image: &ImageRef, hands: &mut Hands<'_>) -> Answer {
+        let news = hands.news.get_or_insert_with(|| self.ground.pulls.listen(image));
+        let heard = select! {
+            recv(news) -> heard => heard,
+            recv(self.leash().pulled()) -> _ => return Answer::Pull(PullNews::None),
+            recv(self.ground.stop.channel_ref()) -> _ => return Answer::Pull(PullNews::None),
         };
-        ended.and_then(|observed| self.await_end(observed)).unwrap_or_else(|outcome| outcome)
-    }
-
-    /// Says that the container runs, and waits until it doesn't.
-    fn await_end(&self, mut observed: Observed) -> Result<Outcome, Outcome> {
-        if observe::runs(&observed) {
-            self.tell_running(&observed);
-        }
-        while observe::runs(&observed) {
-            match self.ground.engine.wait(&observed.id, ONE_WAIT) {
-                Ok(true) => observed = self.look(&observed.id)?,
-                Ok(false) => {}
-                Err(EngineError::NotFound { .. }) => return Err(self.vanished(Some(&observed))),
-                Err(error) => {
-                    log::debug!("a wait broke off task={} because={error}", self.key());
-                    self.pause()?;
-                    observed = self.look(&observed.id)?;
-                }
+        match heard {
+            Ok(News::Progress(progress)) => Answer::Pull(PullNews::Progress(progress)),
+            Ok(News::Done(done)) => {
+                hands.news = None;
+                Answer::Pull(PullNews::Done(done))
             }
-        }
-        Ok(Outcome::Ended(observe::ending(&observed, self.leash(), clock::wall())))
-    }
-
-    /// Looks at the container, however long it takes until the Engine answers.
-    fn look(&self, container: &ContainerId) -> Result<Observed, Outcome> {
-        loop {
-            match self.with_slot(|engine| engine.inspect(container.as_str())) {
-                Ok(observed) => return Ok(observed),
-                Err(EngineError::NotFound { .. }) => return Err(self.vanished(None)),
-                Err(error) => {
-                    log::debug!("the engine can't say task={} because={error}", self.key());
-                    self.pause()?;
-                }
-            }
+            Err(_) => Answer::Gone,
         }
     }
 
-    /// The container is gone, and not by our doing.
-    fn vanished(&self, last_seen: Option<&Observed>) -> Outcome {
-        Outcome::Ended(Ending {
-            at: clock::wall(),
-            reason: Some(Reason::Engine),
-            exit_code: None,
-            error: Some("container vanished".to_owned()),
-            container: last_seen.map(|observed| observed.id.clone()),
-            started_at: last_seen.and_then(|observed| observed.started_at),
-        })
+    fn await_lease(&self, at_most: Duration) {
+        select! {
+            recv(self.leash().pulled()) -> _ => {}
+            recv(after(at_most)) -> _ => {}
+            recv(self.ground.stop.channel_ref()) -> _ => {}
+        }
     }
 
-    fn tell_running(&self, observed: &Observed) {
-        let started_at = observed.started_at.unwrap_or_else(clock::wall);
-        log::info!("task runs task={} container={}", self.key(), short(&observed.id));
-        self.ground.desired.observe_running(self.key(), &observed.id, &self.walk.leash);
-        self.tell(Step::Running(observed.id.clone(), started_at));
+    fn kill(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let killed = self.ground.engine.stop(container, Duration::ZERO);
+        if let Err(error) = &killed {
+            log::error!("an abandoned container was not stopped task={} because={error}", self.key());
+        }
+        killed
+    }
+
+    fn remove(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let removed = self.in_a_slot(|engine| engine.remove(container));
+        if let Err(error) = &removed {
+            log::warn!("a container was not removed yet task={} because={error}", self.key());
+        }
+        removed
+    }
+
+    /// Copies the whole log from the Engine to the worker's disk.
+    fn collect_log(&self, container: &ContainerId) -> Result<(), LogFailure> {
+        let records = self.ground.engine.logs(container, LogRequest { follow: false });
+        let (task, attempt) = (&self.key().task, self.key().attempt);
+        let stored = records.map_err(LogFailure::Engine).and_then(|records| {
+            self.ground.logs.collect(task, attempt, records).map_err(|error| LogFailure::Store {
+                why: error.to_string(),
+                is_retryable: error.is_retryable(),
+            })
+        });
+        if let Err(why) = &stored {
+            log::debug!("a log was not collected yet task={} because={why:?}", self.key());
+        }
+        stored
+    }
+
+    fn await_verdict(&self, hands: &Hands<'_>) -> Answer {
+        let Some(verdict) = &hands.verdict else { return Answer::Gone };
+        select! {
+            recv(verdict) -> verdict => verdict.map_or(Answer::Gone, Answer::Verdict),
+            recv(self.ground.stop.channel_ref()) -> _ => Answer::Gone,
+        }
+    }
+
+    fn note(&self, note: Note) {
+        self.ground.desired.note(self.key(), note, self.leash(), clock::now());
     }
 
     fn tell(&self, step: Step) {
-        self.ground.desired.report(Event { key: self.key().clone(), step, answer: None });
-    }
-
-    /// After a panic: nothing may be left running that nobody watches.
-    fn abandon(&self, why: String) -> Outcome {
-        if let Ok(key) = self.container_key()
-            && let Ok(observed) = self.ground.engine.inspect(&key.container_name())
-            && let Err(error) = self.ground.engine.stop(&observed.id, Duration::ZERO)
-        {
-            log::error!("an abandoned container was not stopped task={} because={error}", self.key());
+        if let Step::Running(container, _) = &step {
+            log::info!("task runs task={} container={}", self.key(), short(container));
         }
-        Outcome::Ended(Ending {
-            at: clock::wall(),
-            reason: Some(Reason::Engine),
-            exit_code: None,
-            error: Some(why),
-            container: None,
-            started_at: None,
-        })
+        self.report(step, None);
     }
 
-    /// The second half: tell the master, keep the log, and remove the container once the master knows.
-    fn finish(&self, outcome: Outcome) {
-        let (step, has_run) = match outcome {
-            Outcome::Left => return,
-            Outcome::Refused(why) => {
-                log::warn!("task refused task={} because={why}", self.key());
-                (Step::Refused(why, clock::wall()), false)
-            }
-            Outcome::Ended(ending) => {
+    /// Reports the end, and gives where the verdict will come.
+    fn tell_end(&self, step: Step) -> Receiver<Verdict> {
+        match &step {
+            Step::Ended(ending) => {
                 let reason = ending.reason.map_or("-", Reason::as_str);
                 let code = ending.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string());
                 log::info!("task ended task={} exit_code={code} reason={reason}", self.key());
-                let has_run = ending.started_at.is_some();
-                (Step::Ended(ending), has_run)
             }
-        };
-        self.ground.desired.observe_end(self.key());
-        self.leash().let_go();
-        if !is_told_by_a_container(&step) {
-            self.ground.outbox.keep(self.key(), &step);
+            Step::Refused(why, _) => log::warn!("task refused task={} because={why}", self.key()),
+            Step::Progress(_) | Step::Running(..) => {}
         }
-        let (answer, answered) = bounded(1);
-        self.ground.desired.report(Event { key: self.key().clone(), step, answer: Some(answer) });
-        let kept = if has_run { self.collect_log() } else { Ok(()) };
-        let verdict = select! {
-            recv(answered) -> verdict => verdict,
-            recv(self.ground.stop.channel_ref()) -> _ => return,
-        };
-        self.ground.desired.acknowledge(self.key());
-        self.ground.outbox.remove(self.key());
-        if kept.and_then(|()| self.remove()).is_ok() {
-            self.ground.desired.release(self.key());
-            if matches!(verdict, Ok(Verdict::Stale | Verdict::Unknown)) {
-                // A stranger is gone: a master that waits for that is to hear of it now.
-                let _ = self.ground.nudge.try_send(());
-            }
-        }
+        let (answer, verdict) = bounded(1);
+        self.report(step, Some(answer));
+        verdict
     }
-}
 
-/// Whether the Engine holds a container that would tell this end again.
-const fn is_told_by_a_container(step: &Step) -> bool {
-    match step {
-        Step::Ended(ending) => ending.started_at.is_some() && ending.exit_code.is_some(),
-        Step::Refused(..) | Step::Progress(_) | Step::Running(..) => false,
-    }
-}
-
-/// The outcome of an attempt that was over before it came here.
-fn over(step: &Step) -> Outcome {
-    match step {
-        Step::Ended(ending) => Outcome::Ended(ending.clone()),
-        Step::Refused(why, _) => Outcome::Refused(why.clone()),
-        Step::Progress(_) | Step::Running(..) => Outcome::Left,
+    fn report(&self, step: Step, answer: Option<Sender<Verdict>>) {
+        self.ground.desired.report(Event { key: self.key().clone(), step, answer });
     }
 }
 

@@ -20,7 +20,7 @@ use crate::model::id::{Attempt, AttemptKey, TaskId};
 use crate::model::task::Ending;
 use crate::model::time::WallTime;
 use crate::runtime::data_dir;
-use crate::worker::reporter::Step;
+use crate::worker::step::Step;
 
 /// The end of an attempt.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

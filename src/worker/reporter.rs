@@ -15,11 +15,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::api::routes;
 use crate::api::wire::agent::{Report, ReportStep, ReportsReply, ReportsRequest, Verdict};
 use crate::http::ClientError;
-use crate::model::id::{AttemptKey, ContainerId, NodeId};
-use crate::model::task::Ending;
-use crate::model::time::WallTime;
+use crate::model::id::{AttemptKey, NodeId};
 use crate::runtime::supervise::{GiveUp, Stop};
 use crate::worker::link::MasterLink;
+use crate::worker::step::Step;
 
 /// Events that may wait in the channel before monitors wait.
 const MOST_WAITING: usize = 1024;
@@ -36,32 +35,19 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// How often it looks whether it is to stop.
 const STOP_CHECK: Duration = Duration::from_millis(200);
 
-/// What happened to an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// It is busy with something.
-    Progress(String),
-    /// Its container runs.
-    Running(ContainerId, WallTime),
-    /// It ended.
-    Ended(Ending),
-    /// No container was started for it, and none ever will be.
-    Refused(String, WallTime),
-}
-
 /// Something to report, and who waits for the verdict.
 #[derive(Debug)]
-pub(super) struct Event {
+pub struct Event {
     /// The attempt.
-    pub(super) key: AttemptKey,
+    pub key: AttemptKey,
     /// What happened.
-    pub(super) step: Step,
+    pub step: Step,
     /// Told once the master has answered for good.
-    pub(super) answer: Option<Sender<Verdict>>,
+    pub answer: Option<Sender<Verdict>>,
 }
 
 /// Makes the channel that events go through.
-pub(super) fn channel() -> (Sender<Event>, Receiver<Event>) {
+pub fn channel() -> (Sender<Event>, Receiver<Event>) {
     bounded(MOST_WAITING)
 }
 
@@ -229,6 +215,7 @@ fn report(seq: u64, event: &Event) -> Report {
 mod tests {
     use super::*;
     use crate::model::id::Attempt;
+    use crate::model::time::WallTime;
 
     fn event(step: Step) -> Event {
         let task = "01JD0000000000000000000000".parse().unwrap();

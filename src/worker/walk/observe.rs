@@ -2,8 +2,8 @@
 
 use crate::engine::{Observed, Phase};
 use crate::model::task::{Ending, Reason};
-use crate::model::time::WallTime;
-use crate::worker::leash::{Cause, Leash};
+use crate::worker::hold::Cause;
+use crate::worker::walk::Facts;
 
 /// Whether the container runs.
 pub(super) const fn runs(observed: &Observed) -> bool {
@@ -16,11 +16,11 @@ pub(super) const fn is_fresh(observed: &Observed) -> bool {
 }
 
 /// The end of an attempt whose container has ended.
-pub(super) fn ending(observed: &Observed, leash: &Leash, now: WallTime) -> Ending {
+pub(super) fn ending(observed: &Observed, facts: &Facts) -> Ending {
     // Of a container that ends at once the Engine may note the end before the start (Docker Engine 20.10).
-    let at = observed.finished_at.unwrap_or(now).max(observed.started_at.unwrap_or_default());
-    let was_signalled = leash.signalled_at().is_some_and(|signalled| signalled <= at);
-    let (reason, error) = match leash.cause().filter(|_| was_signalled) {
+    let at = observed.finished_at.unwrap_or(facts.now.wall).max(observed.started_at.unwrap_or_default());
+    let was_signalled = facts.signalled_at.is_some_and(|signalled| signalled <= at);
+    let (reason, error) = match facts.pulled.filter(|_| was_signalled) {
         Some(cause) => told_to_end(cause),
         None => meaning(observed),
     };
@@ -35,7 +35,7 @@ pub(super) fn ending(observed: &Observed, leash: &Leash, now: WallTime) -> Endin
 }
 
 /// Why an attempt ended that was told to.
-pub(super) fn told_to_end(cause: Cause) -> (Option<Reason>, Option<String>) {
+fn told_to_end(cause: Cause) -> (Option<Reason>, Option<String>) {
     match cause {
         Cause::Asked => (Some(Reason::Stopped), None),
         Cause::Lease => (Some(Reason::LeaseExpired), Some("the node's lease ran out".to_owned())),
@@ -92,10 +92,8 @@ pub(super) fn failed_start(words: &str, exit_code: i32) -> FailedStart {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::model::time::{Mono, Now};
+    use crate::model::time::{Now, WallTime};
 
     fn exited(exit_code: i32, oom_killed: bool) -> Observed {
         Observed {
@@ -110,21 +108,23 @@ mod tests {
         }
     }
 
-    fn signalled(at: u64) -> Leash {
-        let leash = Leash::new();
-        let now = Now { mono: Mono::from_boot(Duration::ZERO), wall: WallTime::from_unix_millis(at) };
-        leash.order(Cause::Asked, Duration::from_secs(1), now);
-        leash.runs(&"c1".parse().unwrap(), now);
-        leash
+    fn loose() -> Facts {
+        let now = Now { wall: WallTime::from_unix_millis(9_000), ..Now::default() };
+        Facts { now, pulled: None, signalled_at: None, may_start: true, is_leaving: false }
     }
 
-    fn reason(observed: &Observed, leash: &Leash) -> Option<Reason> {
-        ending(observed, leash, WallTime::from_unix_millis(9_000)).reason
+    fn signalled(at: u64) -> Facts {
+        let signalled_at = Some(WallTime::from_unix_millis(at));
+        Facts { pulled: Some(Cause::Asked), signalled_at, ..loose() }
+    }
+
+    fn reason(observed: &Observed, facts: &Facts) -> Option<Reason> {
+        ending(observed, facts).reason
     }
 
     #[test]
     fn the_engines_own_words_decide() {
-        let loose = Leash::new();
+        let loose = loose();
         assert_eq!(reason(&exited(0, false), &loose), None);
         assert_eq!(reason(&exited(0, true), &loose), None);
         assert_eq!(reason(&exited(7, false), &loose), Some(Reason::ExitCode));
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn no_end_is_before_its_start() {
         let odd = Observed { finished_at: Some(WallTime::from_unix_millis(997)), ..exited(0, false) };
-        assert_eq!(ending(&odd, &Leash::new(), WallTime::default()).at, WallTime::from_unix_millis(1_000));
+        assert_eq!(ending(&odd, &loose()).at, WallTime::from_unix_millis(1_000));
     }
 
     #[test]
