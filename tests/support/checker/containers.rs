@@ -191,10 +191,8 @@ fn runs_until(facts: &Facts<'_>, life: &Life<'_>) -> Option<Millis> {
     if let Some(over) = life.over() {
         return Some(over);
     }
-    let runs = |rest: super::facts::Rest<'_>| {
-        rest.containers.iter().any(|left| left.container == *life.id && left.runs)
-    };
-    facts.rest.is_none_or(runs).then_some(Millis::MAX)
+    let may_run = facts.rest.is_none() || facts.still_run.contains(life.id);
+    may_run.then_some(Millis::MAX)
 }
 
 /// Whether nobody could have ended the older container in time: it ran under a lease, and since that was last renewed

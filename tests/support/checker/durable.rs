@@ -22,6 +22,7 @@ pub(super) fn judge(facts: &Facts<'_>, found: &mut Findings) {
     if facts.fold.is_known() {
         judge_acknowledged(facts, found);
         judge_shown(facts, found);
+        judge_rest(facts, found);
         judge_places(facts, found);
     }
     judge_masters(facts, found);
@@ -114,6 +115,25 @@ fn judge_shown(facts: &Facts<'_>, found: &mut Findings) {
             );
             found.add("I10", moment.at, &[&seen.task], why);
         }
+    }
+}
+
+/// I10: at rest the tasks are those that the changes come to, and no others. What was promised is I1's to miss.
+fn judge_rest(facts: &Facts<'_>, found: &mut Findings) {
+    let Some(rest) = facts.rest else { return };
+    let shown: HashSet<&TaskId> = rest.tasks.iter().map(|seen| &seen.task).collect();
+    let answered = facts.calls.iter().filter_map(|call| match call.answer {
+        Some((_, Answer::Created(ids))) => Some(ids),
+        Some((_, Answer::Done | Answer::Refused { .. })) | None => None,
+    });
+    let promised: HashSet<&TaskId> = answered.flatten().collect();
+    for (task, line) in &facts.fold.tasks {
+        let wrong = match (shown.contains(task), line.forgotten) {
+            (true, Some(_)) => "is there, and was durably forgotten",
+            (false, None) if !promised.contains(task) => "isn't there, and was durably created",
+            (true, None) | (false, _) => continue,
+        };
+        found.add("I10", rest.moment.at, &[task], format!("at rest task {task} {wrong}"));
     }
 }
 

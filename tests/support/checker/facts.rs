@@ -2,9 +2,9 @@
 //!
 //! Main type: [`Facts`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use podling::model::id::{NodeId, TaskId};
+use podling::model::id::{ContainerId, NodeId, TaskId};
 
 use super::fold::{Fold, Moment};
 use super::history::{Answer, Entry, History, Left, Millis, Seen, What, Wish};
@@ -37,6 +37,8 @@ pub(super) struct Facts<'h> {
     pub(super) faults: Faults<'h>,
     pub(super) leases: HashMap<&'h NodeId, Lease>,
     pub(super) rest: Option<Rest<'h>>,
+    /// The containers that ran at rest.
+    pub(super) still_run: HashSet<&'h ContainerId>,
     /// Where a user first asked that a task be stopped, or removed.
     pub(super) stops: HashMap<&'h TaskId, usize>,
     pub(super) removals: HashMap<&'h TaskId, usize>,
@@ -55,6 +57,8 @@ impl<'h> Facts<'h> {
                 Wish::Remove { task } => drop(removals.entry(task).or_insert(call.asked.index)),
             }
         }
+        let rest = rest(entries);
+        let left = rest.map_or(&[][..], |rest| rest.containers);
         Self {
             history,
             calls,
@@ -62,7 +66,8 @@ impl<'h> Facts<'h> {
             lives: Lives::of(entries),
             faults: Faults::of(entries),
             leases: leases(history),
-            rest: rest(entries),
+            rest,
+            still_run: left.iter().filter(|left| left.runs).map(|left| &left.container).collect(),
             stops,
             removals,
             end: entries.iter().map(|entry| entry.at).max().unwrap_or(0),

@@ -3,6 +3,7 @@
 //! Main type: [`Lives`]. Of a container whose making nobody saw nothing is known, and its entries are left out.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use podling::model::id::{AttemptKey, ContainerId, Incarnation, NodeId};
 
@@ -16,6 +17,19 @@ pub(super) struct End {
     pub(super) exit_code: i32,
     pub(super) oom: bool,
     pub(super) because: Because,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let oom = if self.oom { ", out of memory" } else { "" };
+        let because = match self.because {
+            Because::Itself => "by itself",
+            Because::Signal => "by a signal",
+            Because::Engine => "with its Engine",
+            Because::Unknown => "unseen",
+        };
+        write!(f, "{} {because}{oom}", self.exit_code)
+    }
 }
 
 /// One container.
