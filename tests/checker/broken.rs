@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use podling::control::change::Change;
 use podling::model::id::{Epoch, Incarnation, Revision};
-use podling::model::node::NodeStatus;
 use podling::model::resources::CpuMillis;
 use podling::model::task::{Placement, Reason, Step, StopIntent, TaskStatus};
 use podling::model::time::WallTime;
 
 use super::story::{Story, story};
 use super::world::node;
-use crate::checker::history::{Answer, Because, Entry, Left, Millis, Seen, What, Wish};
+use crate::checker::history::{Answer, Because, Entry, Fault, Left, Millis, Seen, What, Wish};
 use crate::checker::{check, report};
 
-type Edit = fn(&mut Story);
+/// A small change of the story.
+pub(crate) type Edit = fn(&mut Story);
 
 impl Story {
     fn find(&self, is_meant: impl Fn(&What) -> bool) -> usize {
@@ -22,25 +22,25 @@ impl Story {
     }
 
     /// Changes every entry for which `edit` says that it did. One at least.
-    fn change(&mut self, edit: impl Fn(&mut What) -> bool) {
+    pub(crate) fn change(&mut self, edit: impl Fn(&mut What) -> bool) {
         let count =
             self.history.entries.iter_mut().filter_map(|entry| edit(&mut entry.what).then_some(())).count();
         assert!(count > 0, "the story has changed");
     }
 
-    fn drop(&mut self, is_meant: impl Fn(&Entry) -> bool) {
+    pub(crate) fn drop(&mut self, is_meant: impl Fn(&Entry) -> bool) {
         let before = self.history.entries.len();
         self.history.entries.retain(|entry| !is_meant(entry));
         assert!(self.history.entries.len() < before, "the story has changed");
     }
 
     /// Puts something at a moment, before whatever else happened then.
-    fn put(&mut self, at: Millis, what: What) {
+    pub(crate) fn put(&mut self, at: Millis, what: What) {
         let index = self.history.entries.partition_point(|entry| entry.at < at);
         self.history.entries.insert(index, Entry { at, what });
     }
 
-    fn shift(&mut self, to: Millis, is_meant: impl Fn(&What) -> bool) {
+    pub(crate) fn shift(&mut self, to: Millis, is_meant: impl Fn(&What) -> bool) {
         let index = self.find(is_meant);
         let Entry { what, .. } = self.history.entries.remove(index);
         self.put(to, what);
@@ -56,12 +56,12 @@ impl Story {
         self.rest().0.iter_mut().find(|seen| seen.spec.ends_with(task)).unwrap()
     }
 
-    fn commit(&mut self, at: Millis, change: Change) {
+    pub(crate) fn commit(&mut self, at: Millis, change: Change) {
         self.put(at, What::Committed { position: Revision(10_000), change });
     }
 
     /// The container of an attempt.
-    fn container(&self, task: &str, attempt: u32) -> podling::model::id::ContainerId {
+    pub(crate) fn container(&self, task: &str, attempt: u32) -> podling::model::id::ContainerId {
         let id = match task {
             "plain" => &self.plain,
             "moved" => &self.moved,
@@ -76,6 +76,11 @@ impl Story {
 
 fn is_step(what: &What, is_meant: impl Fn(&Step) -> bool) -> bool {
     matches!(what, What::Committed { change: Change::Advanced { step, .. }, .. } if is_meant(step))
+}
+
+/// Whether a node's status changes: `n2`'s, once.
+pub(crate) fn is_status(what: &What) -> bool {
+    matches!(what, What::Committed { change: Change::Status { .. }, .. })
 }
 
 /// Edits the registration of `n1`.
@@ -342,16 +347,22 @@ const CLUSTER: &[(&str, &str, Edit)] = &[
     ("I8", "somebody else's container is gone", |story| {
         story.put(4_000, What::ForeignTouched { container: "f0e1".parse().unwrap() });
     }),
-    ("I11", "a node is offline before its timeout", |story| {
-        story.shift(3_000, |what| {
-            matches!(what, What::Committed { change: Change::Status { status: NodeStatus::Offline, .. }, .. })
-        });
+    ("I11", "a node is offline a millisecond before its timeout", |story| story.shift(4_574, is_status)),
+    ("I11", "a node is blamed for what the master slept through", |story| {
+        for (at, is_over) in [(2_000, false), (4_000, true)] {
+            let (fault, subject) = (Fault::Paused, "master".to_owned());
+            story.put(
+                at,
+                if is_over { What::Healed { fault, subject } } else { What::Broke { fault, subject } },
+            );
+        }
     }),
     ("I11", "a node that was heard is offline", |story| {
         story.put(4_000, What::BeatTaken { node: node("n2") });
     }),
-    ("I11", "a silent node stays online", |story| {
-        story.drop(|entry| matches!(&entry.what, What::Committed { change: Change::Status { .. }, .. }));
+    ("I11", "a silent node stays online", |story| story.drop(|entry| is_status(&entry.what))),
+    ("I16", "no answer long after a server came back", |story| {
+        story.put(11_001, What::Probed { subject: "n2".to_owned(), took: None });
     }),
     ("I16", "no answer from a server that runs", |story| {
         story.put(6_000, What::Probed { subject: "master".to_owned(), took: None });

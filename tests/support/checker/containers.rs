@@ -7,7 +7,6 @@ use std::collections::hash_map::Entry as Slot;
 use podling::control::change::Change;
 use podling::model::id::{ContainerId, Incarnation, NodeId, TaskId};
 use podling::model::node::Availability;
-use podling::model::task::Reason;
 use podling::model::time::WallTime;
 
 use super::Findings;
@@ -92,17 +91,18 @@ fn other<K: Eq + std::hash::Hash, V: PartialEq + Copy>(
     }
 }
 
-/// I6: no container is told to end without a reason.
+/// I6: no container is told to end without a reason. A lost node is one that only the changes tell of.
 fn judge_signals(facts: &Facts<'_>, found: &mut Findings) {
+    if !facts.fold.is_known() {
+        return;
+    }
     let closed = closed_nodes(facts);
-    let seen_past = seen_past(facts);
     for life in facts.lives.iter() {
         let Some(end) = life.end.filter(|end| end.because == Because::Signal) else { continue };
         let task = &life.key.task;
         let was_closed =
             closed.get(life.node).is_some_and(|at| facts.fold.may_precede(*at, end.moment.index));
-        let was_past = !facts.fold.is_known() && seen_past.contains_key(&(task, life.key.attempt.0));
-        if was_asked(facts, task, end) || was_over(facts, life, end) || was_closed || was_past {
+        if was_asked(facts, task, end) || was_over(facts, life, end) || was_closed {
             continue;
         }
         let from = life.began().unwrap_or(life.made.at);
@@ -152,18 +152,6 @@ fn closed_nodes<'h>(facts: &Facts<'h>) -> HashMap<&'h NodeId, Moment> {
     closed
 }
 
-/// Attempts that are known, from what was shown, to have been given up: all that there is where commits aren't known.
-fn seen_past<'h>(facts: &Facts<'h>) -> HashMap<(&'h TaskId, u32), ()> {
-    let mut past = HashMap::new();
-    for (_, seen) in facts.sights() {
-        past.extend((1..seen.attempt).map(|attempt| ((&seen.task, attempt), ())));
-        if seen.reason == Some(Reason::NodeLost) {
-            past.insert((&seen.task, seen.attempt), ());
-        }
-    }
-    past
-}
-
 /// I7: attempts of one task don't overlap in time.
 fn judge_overlaps(facts: &Facts<'_>, found: &mut Findings) {
     let mut by_task: HashMap<&TaskId, Vec<&Life<'_>>> = HashMap::new();
@@ -188,11 +176,8 @@ fn judge_overlaps(facts: &Facts<'_>, found: &mut Findings) {
 
 /// Until when a container ran. None: it ended at a moment that nobody saw.
 fn runs_until(facts: &Facts<'_>, life: &Life<'_>) -> Option<Millis> {
-    if let Some(over) = life.over() {
-        return Some(over);
-    }
-    let may_run = facts.rest.is_none() || facts.still_run.contains(life.id);
-    may_run.then_some(Millis::MAX)
+    let may_run = !life.is_removed && (facts.rest.is_none() || facts.still_run.contains(life.id));
+    life.end.map(|end| end.moment.at).or(may_run.then_some(Millis::MAX))
 }
 
 /// Whether nobody could have ended the older container in time: it ran under a lease, and since that was last renewed

@@ -7,7 +7,7 @@ use super::Findings;
 use super::containers::was_asked;
 use super::facts::Facts;
 use super::fold::Moment;
-use super::history::{Because, Seen, What};
+use super::history::{Because, Fault, Seen, What};
 use super::lives::{End, Life};
 
 pub(super) fn judge(facts: &Facts<'_>, found: &mut Findings) {
@@ -108,14 +108,18 @@ impl Reasons<'_, '_> {
         }
     }
 
-    /// Whether the worker that tells of the end may be another one than that which ended it.
+    /// Whether the worker that tells of the end may be another one than that which ended it: one was killed, or began.
     fn has_new_worker(&self) -> bool {
-        let is_timed = self.facts.history.terms.commits_are_timed;
-        let until = if is_timed { self.told.index } else { self.facts.history.entries.len() };
-        let between = self.facts.history.entries.get(self.life.made.index..until).unwrap_or_default();
-        between
-            .iter()
-            .any(|entry| matches!(&entry.what, What::WorkerBegan { node, .. } if node == self.life.node))
+        let Facts { history, faults, .. } = self.facts;
+        let (node, made) = (self.life.node, self.life.made);
+        let is_timed = history.terms.commits_are_timed;
+        let told =
+            if is_timed { self.told } else { Moment { index: history.entries.len(), at: self.facts.end } };
+        let between = history.entries.get(made.index..told.index).unwrap_or_default();
+        faults.touch(&[Fault::Killed], node.as_str(), made.at, told.at)
+            || between
+                .iter()
+                .any(|entry| matches!(&entry.what, What::WorkerBegan { node: of, .. } if of == node))
     }
 }
 

@@ -44,18 +44,13 @@ pub(super) struct Life<'h> {
     /// It was started after it had ended.
     pub(super) started_again: Option<Moment>,
     pub(super) end: Option<End>,
-    pub(super) removed: Option<Millis>,
+    pub(super) is_removed: bool,
 }
 
 impl Life<'_> {
     /// When it began to run.
     pub(super) fn began(&self) -> Option<Millis> {
         self.started.map(|(moment, _)| moment.at)
-    }
-
-    /// Since when it certainly doesn't run.
-    pub(super) fn over(&self) -> Option<Millis> {
-        self.end.map(|end| end.moment.at).or(self.removed)
     }
 }
 
@@ -105,7 +100,7 @@ impl<'h> Lives<'h> {
                 started: None,
                 started_again: None,
                 end: None,
-                removed: None,
+                is_removed: false,
             });
         } else if let What::Started { container, by } = what {
             if let Some(life) = self.get_mut(container) {
@@ -122,7 +117,7 @@ impl<'h> Lives<'h> {
         } else if let What::Removed { container } = what
             && let Some(life) = self.get_mut(container)
         {
-            life.removed.get_or_insert(moment.at);
+            life.is_removed = true;
         }
     }
 

@@ -18,6 +18,12 @@ use super::{Findings, SLACK};
 /// A node that is silent for longer than its timeout is seen to be offline within so much more.
 const SEEN_WITHIN: Millis = 1_500;
 
+/// The longest that a master sleeps between two looks at its nodes. It can't tell that from a stop, where it is shorter.
+const LONGEST_LOOK: Millis = 500;
+
+/// The longest stop that a master doesn't notice. Both are a tenth of the node timeout at most.
+const LONGEST_UNNOTICED: Millis = 1_000;
+
 /// One node, as the master sees it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Watch {
@@ -97,8 +103,17 @@ fn observe<'h>(
     }
 }
 
+/// The part of each stop of the master that it is certain to notice, and to hold against nobody.
+fn noticed(pauses: &[(Millis, Millis)], timeout: Millis) -> Vec<(Millis, Millis)> {
+    let look = LONGEST_LOOK.min(timeout / 10);
+    let least = look + LONGEST_UNNOTICED.min(timeout / 10);
+    let long = pauses.iter().filter(|(from, to)| to.saturating_sub(*from) > least);
+    long.map(|(from, to)| (from.saturating_add(look), *to)).collect()
+}
+
 impl Clocks {
     fn of(facts: &Facts<'_>) -> Self {
+        let timeout = facts.history.terms.node_timeout;
         let pauses = facts.faults.of_kind(Fault::Paused, |subject| subject == "master");
         // A worker's disk is its own affair; any other one is the store's.
         let is_workers = |subject: &str| facts.leases.keys().any(|node| node.as_str() == subject);
@@ -108,9 +123,9 @@ impl Clocks {
             *until = until.saturating_add(SEEN_WITHIN);
         }
         Self {
-            running: Clock::without(pauses),
+            running: Clock::without(noticed(&pauses, timeout)),
             judging: Clock::without(unfit),
-            timeout: facts.history.terms.node_timeout,
+            timeout,
             since: None,
         }
     }
@@ -121,7 +136,7 @@ impl Watch {
     fn judge_offline(&self, node: &NodeId, clocks: &Clocks, at: Millis, found: &mut Findings) {
         let heard = self.heard.max(clocks.since.unwrap_or(0));
         let silence = clocks.running.between(heard, at);
-        if silence + SLACK < clocks.timeout {
+        if silence.saturating_add(SLACK) < clocks.timeout {
             let why = format!(
                 "{node} was found offline after {silence} ms of the master's running time; the timeout is {} ms",
                 clocks.timeout
@@ -134,7 +149,7 @@ impl Watch {
     fn judge_silence(&mut self, node: &NodeId, clocks: &Clocks, at: Millis, found: &mut Findings) {
         let Some(since) = clocks.since.filter(|_| self.is_online && !self.is_blamed) else { return };
         let silence = clocks.judging.between(self.heard.max(since), at);
-        if silence > clocks.timeout + SEEN_WITHIN {
+        if silence > clocks.timeout.saturating_add(SEEN_WITHIN) {
             let why = format!(
                 "{node} was still online after {silence} ms without a beat; the timeout is {} ms",
                 clocks.timeout

@@ -1,6 +1,6 @@
 //! Violations for people: each with what went on around it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write;
 
 use super::Violation;
@@ -14,10 +14,12 @@ const MOST_ENTRIES: usize = 40;
 
 /// Each violation, with the entries about its tasks and nodes that stand nearest to it.
 pub(crate) fn report(history: &History, violations: &[Violation]) -> String {
+    let shown = &violations[..violations.len().min(MOST_SHOWN)];
+    let entries = if shown.is_empty() { Vec::new() } else { history.entries.iter().map(Told::of).collect() };
     let mut text = format!("{} violations in {} entries\n", violations.len(), history.entries.len());
-    for violation in violations.iter().take(MOST_SHOWN) {
+    for violation in shown {
         write!(text, "\n{violation}\n").unwrap_or_default();
-        for entry in around(history, violation) {
+        for entry in around(&entries, &words(history, violation), violation.at) {
             writeln!(text, "  {entry}").unwrap_or_default();
         }
     }
@@ -27,19 +29,35 @@ pub(crate) fn report(history: &History, violations: &[Violation]) -> String {
     text
 }
 
-/// The entries that concern what a violation is about, in order, those nearest to it.
-fn around<'h>(history: &'h History, violation: &Violation) -> Vec<&'h Entry> {
-    let words = words(history, violation);
-    let mut near: Vec<(Millis, usize)> = (0..)
-        .zip(&history.entries)
-        .filter(|(_, entry)| concerns(&entry.what, &words))
-        .map(|(index, entry)| (entry.at.abs_diff(violation.at), index))
-        .collect();
+/// An entry, and the words in it.
+struct Told<'h> {
+    entry: &'h Entry,
+    words: HashSet<String>,
+}
+
+impl<'h> Told<'h> {
+    fn of(entry: &'h Entry) -> Self {
+        // Beats and the rest concern everybody, and tell nobody anything here.
+        let is_noise =
+            matches!(entry.what, What::BeatTaken { .. } | What::BeatAnswered { .. } | What::Rested { .. });
+        let text = if is_noise { String::new() } else { format!("{:?}", entry.what) };
+        let is_in_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let words = text.split(|c: char| !is_in_word(c)).filter(|word| !word.is_empty());
+        Self { entry, words: words.map(str::to_owned).collect() }
+    }
+}
+
+/// The entries that name one of some words, in order, those nearest to a moment.
+fn around<'h>(entries: &[Told<'h>], words: &BTreeSet<String>, moment: Millis) -> Vec<&'h Entry> {
+    let is_about = |told: &Told<'_>| words.iter().any(|word| told.words.contains(word));
+    let named = entries.iter().enumerate().filter(|(_, told)| is_about(told));
+    let mut near: Vec<(Millis, usize)> =
+        named.map(|(index, told)| (told.entry.at.abs_diff(moment), index)).collect();
     near.sort_unstable();
     near.truncate(MOST_ENTRIES);
     let mut indices: Vec<usize> = near.into_iter().map(|(_, index)| index).collect();
     indices.sort_unstable();
-    indices.into_iter().filter_map(|index| history.entries.get(index)).collect()
+    indices.into_iter().map(|index| entries[index].entry).collect()
 }
 
 /// What a violation is about, with the containers and calls of its tasks.
@@ -53,14 +71,4 @@ fn words(history: &History, violation: &Violation) -> BTreeSet<String> {
         }
     }
     words
-}
-
-/// Whether an entry names one of some words. Beats concern everybody, and tell nobody anything here.
-fn concerns(what: &What, words: &BTreeSet<String>) -> bool {
-    if matches!(what, What::BeatTaken { .. } | What::BeatAnswered { .. } | What::Rested { .. }) {
-        return false;
-    }
-    let text = format!("{what:?}");
-    let is_in_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    text.split(|c: char| !is_in_word(c)).any(|word| words.contains(word))
 }

@@ -128,7 +128,7 @@ fn judge_probe(facts: &Facts<'_>, at: Millis, subject: &str, took: Option<Millis
     if took.is_some_and(|took| took <= most) {
         return;
     }
-    let from = at.saturating_sub(took.unwrap_or(0) + COMES_BACK);
+    let from = at.saturating_sub(took.unwrap_or(0).saturating_add(COMES_BACK));
     if facts.faults.touch(&SILENCES, subject, from, at) {
         return;
     }
