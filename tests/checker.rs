@@ -26,7 +26,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use checker::history::{Entry, History, What};
+use checker::history::{Because, Entry, History, What};
 use checker::{check, report};
 use good::{BUSY, Dice, good};
 
@@ -177,4 +177,21 @@ fn a_long_history_is_judged_too() {
     assert!(history.entries.len() > 30_000, "it has {} entries", history.entries.len());
     let found = check(&history);
     assert!(found.is_empty(), "{}", report(&history, &found));
+}
+
+#[test]
+fn a_report_shows_what_went_on_around_a_violation_and_no_more() {
+    let mut told = story::story();
+    let container = told.container("steady", 1);
+    let ended = What::Ended { container, exit_code: 143, oom: false, because: Because::Signal };
+    told.put(11_800, ended);
+    let found = check(&told.history);
+    let text = report(&told.history, &found);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], format!("1 violations in {} entries", told.history.entries.len()));
+    assert!(lines[2].starts_with("I6 broke at 11800 ms: container c"), "{text}");
+    for part in ["Answered", "Made", "Started", "Ended", "Saw"] {
+        assert!(lines.iter().any(|line| line.contains(part)), "{part}: {text}");
+    }
+    assert!(lines.len() <= 43 && !text.contains("BeatTaken"), "{text}");
 }
