@@ -172,6 +172,47 @@ fn what_has_one_home_is_named_there_alone() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What decides on a worker takes values and gives values, so that it can be run in one thread with a clock by hand.
+#[test]
+fn what_decides_on_a_worker_names_nothing_that_acts() {
+    const PURE: &[&str] = &[
+        "src/worker/hold.rs",
+        "src/worker/lease/book.rs",
+        "src/worker/membership.rs",
+        "src/worker/offer.rs",
+        "src/worker/reporter/pending.rs",
+        "src/worker/step.rs",
+        "src/worker/translate.rs",
+        "src/worker/walk",
+    ];
+    const ACTS: &[&str] = &[
+        "runtime::",
+        "clock",
+        "thread",
+        "channel",
+        "Sender",
+        "Mutex",
+        "RwLock",
+        "Atomic",
+        "fs::",
+        "log::",
+        "http::Client",
+    ];
+    let mut wrong = Vec::new();
+    let pure = |path: &str| PURE.iter().any(|start| path.starts_with(start));
+    let sources: Vec<Source> = sources("src").into_iter().filter(|source| pure(&source.path)).collect();
+    assert!(sources.len() >= PURE.len() + 4, "a file has moved: {}", sources.len());
+    for source in &sources {
+        for (number, line) in source.lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for word in ACTS.iter().filter(|word| code.contains(**word)) {
+                wrong.push(format!("{}:{}: {word}", source.path, number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn the_finder_of_functions_finds_them() {
     let lines: Vec<String> =

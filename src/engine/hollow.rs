@@ -4,6 +4,10 @@
 //! it started and from what its environment said (`behaviour.rs`), so whoever looks computes it. `wait` sleeps
 //! until that moment, on a condition that is signalled where one moves it.
 //!
+//! A test of one thread gives it a clock of its own ([`HollowEngine::with_clock`]) and uses what never blocks:
+//! [`HollowEngine::begin_stop`], [`HollowEngine::begin_pull`] and [`HollowEngine::ends_at`] are what the blocking
+//! calls are built on.
+//!
 //! Each engine has one mutex, held for a few map operations; engines share nothing. It forgets everything when
 //! its process ends. Faults are put in by [`HollowEngine::set_down`] and by tasks' environments; what must never
 //! happen twice is counted where [`HollowEngine::recording`] made it.
@@ -13,8 +17,10 @@
 
 mod behaviour;
 mod log;
+mod steps;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +46,9 @@ const CODE_KILL: i32 = 137;
 /// What the Engine notes where a command can't be started.
 const CODE_NOT_STARTED: i32 = 127;
 
+/// Says what time it is.
+pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
+
 /// An engine in memory.
 #[derive(Debug)]
 pub struct HollowEngine {
@@ -56,12 +65,18 @@ pub struct Tally {
 }
 
 /// What the engine and the logs that are being read share.
-#[derive(Debug)]
 struct Shared {
     id: String,
+    clock: Clock,
     world: Mutex<World>,
     /// Signalled when a container's end moved, one is gone, or the engine went down.
     changed: Condvar,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("id", &self.id).field("world", &self.world).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -128,6 +143,14 @@ impl Container {
         }
     }
 
+    /// When its run will be over. None: it doesn't run.
+    fn ends_at(&self, now: Mono) -> Option<Mono> {
+        match &self.life {
+            Life::Created | Life::NotStarted => None,
+            Life::Started(run) => Some(run.ends).filter(|_| !run.is_over(now)),
+        }
+    }
+
     /// A container that vanishes is gone the moment its run is over.
     fn is_gone(&self, now: Mono) -> bool {
         self.behaviour.fail == Some(Fail::Vanish) && self.phase(now) == Phase::Exited
@@ -178,6 +201,14 @@ impl World {
 }
 
 impl Shared {
+    fn now(&self) -> Now {
+        (self.clock)()
+    }
+
+    fn mono(&self) -> Mono {
+        self.now().mono
+    }
+
     fn world(&self, operation: &'static str) -> Result<MutexGuard<'_, World>, EngineError> {
         let world = self.world.lock();
         if world.down { Err(unreachable(operation)) } else { Ok(world) }
@@ -203,12 +234,8 @@ impl Shared {
     ) -> Result<bool, EngineError> {
         let mut world = self.world(operation)?;
         loop {
-            let now = clock::mono();
-            let ends = match &world.find(id, now)?.life {
-                Life::Created | Life::NotStarted => return Ok(true),
-                Life::Started(run) if run.is_over(now) => return Ok(true),
-                Life::Started(run) => run.ends,
-            };
+            let now = self.mono();
+            let Some(ends) = world.find(id, now)?.ends_at(now) else { return Ok(true) };
             if now >= deadline {
                 return Ok(false);
             }
@@ -235,7 +262,14 @@ impl HollowEngine {
 
     /// An empty engine with the given id (letters and digits), for runs that must be the same each time.
     pub fn with_id(id: String) -> Self {
-        Self { shared: Arc::new(Shared { id, world: Mutex::default(), changed: Condvar::new() }) }
+        Self::with_clock(id, Arc::new(clock::now))
+    }
+
+    /// The same by a clock of the caller's own. Its blocking calls wait on the machine's time all the same: a caller
+    /// that moves the clock by hand uses what doesn't block.
+    pub fn with_clock(id: String, clock: Clock) -> Self {
+        let (world, changed) = (Mutex::default(), Condvar::new());
+        Self { shared: Arc::new(Shared { id, clock, world, changed }) }
     }
 
     /// The same, but it counts the uses of each container name. For runs of some length this takes memory.
@@ -274,18 +308,15 @@ impl Engine for HollowEngine {
     }
 
     fn pull(&self, image: &ImageRef, progress: &mut dyn FnMut(PullProgress)) -> Result<(), EngineError> {
-        let done = clock::mono() + behaviour::pull_time(image);
+        let done = self.begin_pull(image)?;
         let mut world = self.shared.world("pull")?;
-        let mut now = clock::mono();
+        let mut now = self.shared.mono();
         while now < done {
             self.shared.pause("pull", &mut world, done.since(now))?;
-            now = clock::mono();
+            now = self.shared.mono();
         }
-        if behaviour::has_component(image, "missing") {
-            return Err(EngineError::Pull { image: image.to_string(), why: "manifest unknown".to_owned() });
-        }
-        world.pulled.insert(image.clone());
         drop(world);
+        self.end_pull(image)?;
         progress(PullProgress { current_bytes: 1, total_bytes: 1 });
         Ok(())
     }
@@ -321,7 +352,7 @@ impl Engine for HollowEngine {
 
     fn start(&self, id: &ContainerId) -> Result<(), EngineError> {
         let mut world = self.shared.world("start")?;
-        let began = clock::now();
+        let began = self.shared.now();
         let container = world.find(id, began.mono)?;
         if container.phase(began.mono) == Phase::Running {
             return Ok(());
@@ -340,7 +371,7 @@ impl Engine for HollowEngine {
     }
 
     fn wait(&self, id: &ContainerId, at_most: Duration) -> Result<bool, EngineError> {
-        self.shared.await_end("wait", id, clock::mono() + at_most)
+        self.shared.await_end("wait", id, self.shared.mono() + at_most)
     }
 
     fn inspect(&self, id_or_name: &str) -> Result<Observed, EngineError> {
@@ -350,20 +381,13 @@ impl Engine for HollowEngine {
             Some(id) => id.clone(),
             None => id_or_name.parse().map_err(|_| missing())?,
         };
-        let now = clock::mono();
+        let now = self.shared.mono();
         Ok(world.find(&id, now)?.observed(&id, now))
     }
 
     fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), EngineError> {
-        let mut world = self.shared.world("stop")?;
-        let now = clock::mono();
-        let container = world.find(id, now)?;
-        let obeys = !container.behaviour.ignores_term && !grace.is_zero();
-        if let Life::Started(run) = &mut container.life {
-            if obeys { run.cut(now, CODE_TERM) } else { run.cut(now + grace, CODE_KILL) }
-        }
-        drop(world);
-        self.shared.changed.notify_all();
+        let now = self.shared.mono();
+        self.begin_stop(id, grace)?;
         match self.shared.await_end("stop", id, now + grace + Duration::from_secs(1)) {
             Ok(true) | Err(EngineError::NotFound { .. }) => Ok(()),
             Ok(false) => Err(EngineError::TimedOut { operation: "stop", after: grace }),
@@ -374,7 +398,7 @@ impl Engine for HollowEngine {
     fn remove(&self, id: &ContainerId) -> Result<(), EngineError> {
         let mut world = self.shared.world("remove")?;
         let Some(container) = world.forget(id) else { return Ok(()) };
-        let is_awaited = container.phase(clock::mono()) == Phase::Running;
+        let is_awaited = container.phase(self.shared.mono()) == Phase::Running;
         drop(world);
         if is_awaited {
             // Only then: it wakes every waiter of this engine, and most removals are of what has ended.
@@ -385,7 +409,7 @@ impl Engine for HollowEngine {
 
     fn list(&self, owner: &Owner) -> Result<Vec<Listed>, EngineError> {
         let world = self.shared.world("list")?;
-        let now = clock::mono();
+        let now = self.shared.mono();
         let ours = world.containers.iter().filter(|(_, c)| c.key.owner == *owner && !c.is_gone(now));
         let listed = |(id, c): (&ContainerId, &Container)| Listed {
             id: id.clone(),
@@ -397,7 +421,7 @@ impl Engine for HollowEngine {
     }
 
     fn logs(&self, id: &ContainerId, request: LogRequest) -> Result<LogRecords, EngineError> {
-        self.shared.world("logs")?.find(id, clock::mono())?;
+        self.shared.world("logs")?.find(id, self.shared.mono())?;
         Ok(Box::new(log::HollowLog::new(Arc::clone(&self.shared), id.clone(), request)))
     }
 

@@ -1,6 +1,6 @@
 //! This worker's lease, and the thread `lease`, which ends what runs under it when it runs out.
 //!
-//! Main type: [`LeaseKeeper`]. [`crate::control::lease`] decides; here are the clock, the disk and the hands. The
+//! Main type: [`LeaseKeeper`]. [`LeaseBook`] decides; here are the clock, the disk and the hands. The
 //! heartbeat renews the lease by the answers that it gets; a monitor asks it right before it starts a container. Only
 //! attempts of tasks with `on_node_lost: reschedule` are ever ended by it.
 //!
@@ -8,6 +8,8 @@
 //! says nothing, and nothing runs then. So it need not outlive a crash of the machine, only one of this process: it
 //! is written without waiting for the disk, up to eight times a lease, and may say less than the truth, never more.
 //! A disk that takes no more leaves the older, shorter one.
+
+pub mod book;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,12 +20,13 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::api::wire::millis;
-use crate::control::lease::Lease;
 use crate::model::time::{Mono, Now};
 use crate::runtime::clock;
 use crate::runtime::data_dir::{DataDir, replace};
 use crate::runtime::supervise::Stop;
 use crate::worker::desired::Desired;
+
+use book::{Lapse, LeaseBook, LeaseEntry};
 
 const FILE: &str = "lease.json";
 
@@ -39,17 +42,10 @@ struct Kept {
     lease_ms: u64,
 }
 
-#[derive(Debug)]
-struct Inner {
-    lease: Lease,
-    /// Until when it lasts, as the disk knows.
-    on_disk: Mono,
-}
-
 /// This worker's lease.
 #[derive(Debug)]
 pub(super) struct LeaseKeeper {
-    inner: Mutex<Inner>,
+    book: Mutex<LeaseBook>,
     desired: Arc<Desired>,
     path: PathBuf,
     /// None: the system doesn't say, and nothing is kept.
@@ -61,63 +57,60 @@ impl LeaseKeeper {
     /// The lease that an earlier process of this worker was given, if it still counts. Blocks on the disk.
     pub(super) fn open(folder: &DataDir, desired: Arc<Desired>) -> Self {
         let boot_id = clock::boot_id();
-        let lease = kept(folder, boot_id.as_deref());
-        let inner = Mutex::new(Inner { lease, on_disk: lease.until() });
-        Self { inner, desired, path: folder.file(FILE), boot_id, renewed: bounded(1) }
+        let book = Mutex::new(LeaseBook::open(kept(folder, boot_id.as_deref())));
+        Self { book, desired, path: folder.file(FILE), boot_id, renewed: bounded(1) }
     }
 
     /// Whether a container may be started under it now.
     pub(super) fn may_start(&self) -> bool {
-        self.inner.lock().lease.may_start(clock::mono())
+        self.book.lock().may_start(clock::now())
     }
 
     /// A beat that was sent at `sent` was answered, and what it said was applied. Blocks on the disk, for a write that
     /// the system buffers.
     pub(super) fn renew(&self, sent: Mono, length: Duration) {
-        let mut inner = self.inner.lock();
-        inner.lease.renew(sent, length, clock::mono());
-        if inner.lease.is_news(inner.on_disk) {
-            self.keep(&mut inner);
+        let mut book = self.book.lock();
+        if let Some(entry) = book.renew(sent, length, clock::now())
+            && self.keep(entry)
+        {
+            book.wrote(entry);
         }
         // Full: the thread is about to look anyway.
         let _ = self.renewed.0.try_send(());
     }
 
-    fn keep(&self, inner: &mut Inner) {
-        let Some(boot_id) = self.boot_id.clone() else { return };
-        let (until, lease) = (inner.lease.until(), inner.lease.length());
-        let kept = Kept { boot_id, until_ms: millis(until.since(Mono::default())), lease_ms: millis(lease) };
+    /// Writes it. False: the disk holds what it held before.
+    fn keep(&self, entry: LeaseEntry) -> bool {
+        let Some(boot_id) = self.boot_id.clone() else { return false };
+        let until_ms = millis(entry.until.since(Mono::default()));
+        let kept = Kept { boot_id, until_ms, lease_ms: millis(entry.length) };
         // Ids and numbers: they can always be written as JSON.
-        match replace(&self.path, &serde_json::to_vec(&kept).unwrap_or_default()) {
-            Ok(()) => inner.on_disk = until,
-            Err(error) => log::warn!("the lease was not kept path={} because={error}", self.path.display()),
+        let written = replace(&self.path, &serde_json::to_vec(&kept).unwrap_or_default());
+        if let Err(error) = &written {
+            log::warn!("the lease was not kept path={} because={error}", self.path.display());
         }
+        written.is_ok()
     }
 
     /// Ends what was taken up, where the lease that it ran under has run out meanwhile.
     pub(super) fn judge_what_was_taken_up(&self) {
-        let (lease, now) = (self.inner.lock().lease, clock::now());
-        if !lease.is_held(now.mono) {
-            self.end_leased(&lease, now);
-        }
+        let now = clock::now();
+        let lapse = self.book.lock().judge_what_was_taken_up(now);
+        self.end_leased(lapse, now);
     }
 
     /// Ends what runs under the lease, if that has run out since somebody last looked.
     pub(super) fn end_what_lapsed(&self) {
         let now = clock::now();
-        let lapsed = {
-            let mut inner = self.inner.lock();
-            inner.lease.lapse(now.mono).then_some(inner.lease)
-        };
-        if let Some(lease) = lapsed {
-            self.end_leased(&lease, now);
-        }
+        let lapse = self.book.lock().lapse(now);
+        self.end_leased(lapse, now);
     }
 
-    fn end_leased(&self, lease: &Lease, now: Now) {
-        let count = self.desired.end_leased(|own| lease.grace_left(own, now.mono), now);
+    fn end_leased(&self, lapse: Option<Lapse>, now: Now) {
+        let Some(lapse) = lapse else { return };
+        let count = self.desired.end_leased(|own| lapse.grace_left(own), now);
         if count > 0 {
-            let since = now.mono.since(lease.until()).as_millis();
+            let since = lapse.since().as_millis();
             log::warn!(
                 "the lease ran out: what is rescheduled elsewhere ends here count={count} since_ms={since}"
             );
@@ -127,7 +120,7 @@ impl LeaseKeeper {
     /// Body of the thread `lease`.
     pub(super) fn run(&self, stop: &Stop) {
         while !stop.requested() {
-            let left = self.inner.lock().lease.left(clock::mono());
+            let left = self.book.lock().left(clock::now());
             let wait = left.map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP));
             select! {
                 recv(self.renewed.1) -> _ => {}
@@ -140,19 +133,15 @@ impl LeaseKeeper {
 }
 
 /// What the disk says. Anything but a lease of this boot of the machine is none.
-fn kept(folder: &DataDir, boot_id: Option<&str>) -> Lease {
+fn kept(folder: &DataDir, boot_id: Option<&str>) -> Option<LeaseEntry> {
     let bytes = folder.read(FILE).unwrap_or_else(|error| {
         log::warn!("the lease of an earlier start can't be read because={error}");
         None
     });
-    let kept = bytes.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
-    match kept.filter(|kept| Some(kept.boot_id.as_str()) == boot_id) {
-        Some(kept) => {
-            let until = Mono::from_boot(Duration::from_millis(kept.until_ms));
-            Lease::kept(until, Duration::from_millis(kept.lease_ms))
-        }
-        None => Lease::default(),
-    }
+    let kept = serde_json::from_slice::<Kept>(&bytes?).ok()?;
+    let until = Mono::from_boot(Duration::from_millis(kept.until_ms));
+    let entry = LeaseEntry { until, length: Duration::from_millis(kept.lease_ms) };
+    (Some(kept.boot_id.as_str()) == boot_id).then_some(entry)
 }
 
 #[cfg(test)]
@@ -173,10 +162,10 @@ mod tests {
         assert!(!keeper(&folder).may_start(), "a start gives none");
         let first = keeper(&folder);
         first.renew(clock::mono(), LENGTH);
-        let until = first.inner.lock().lease.until();
+        let until = first.book.lock().until();
         let second = keeper(&folder);
         assert!(second.may_start());
-        assert!(until.since(second.inner.lock().lease.until()) < Duration::from_millis(1));
+        assert!(until.since(second.book.lock().until()) < Duration::from_millis(1));
         let text = String::from_utf8(folder.read(FILE).unwrap().unwrap()).unwrap();
         folder.write(FILE, text.replace(&clock::boot_id().unwrap(), "another").as_bytes()).unwrap();
         assert!(!keeper(&folder).may_start());
@@ -197,6 +186,6 @@ mod tests {
         first.renew(sent + LENGTH / 8, LENGTH);
         assert_ne!(folder.read(FILE).unwrap(), written);
         first.renew(sent, LENGTH / 2);
-        assert!(keeper(&folder).inner.lock().lease.until() <= first.inner.lock().lease.until());
+        assert!(keeper(&folder).book.lock().until() <= first.book.lock().until());
     }
 }

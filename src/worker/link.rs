@@ -11,23 +11,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::http::{Client, ClientError};
-use crate::model::id::{ClusterId, Epoch, Incarnation};
+use crate::worker::membership::Session;
 
 /// How long the master may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
-
-/// What a registration granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Session {
-    /// The cluster.
-    pub(super) cluster: ClusterId,
-    /// The master's start.
-    pub(super) epoch: Epoch,
-    /// This worker's start.
-    pub(super) incarnation: Incarnation,
-    /// How long this node may run what can be rescheduled without hearing from the master.
-    pub(super) lease: Duration,
-}
 
 /// The line to the master.
 #[derive(Debug)]
@@ -52,21 +39,14 @@ impl MasterLink {
         self.client().base()
     }
 
-    /// What the last registration granted.
+    /// What counts now, as the membership has it.
     pub(super) fn session(&self) -> Option<Session> {
         self.session.read().clone()
     }
 
-    /// Keeps what a registration granted.
+    /// From now on, this counts.
     pub(super) fn open(&self, session: Session) {
         *self.session.write() = Some(session);
-    }
-
-    /// The master's start, as the last set told it.
-    pub(super) fn hear_epoch(&self, epoch: Epoch) {
-        if let Some(session) = self.session.write().as_mut() {
-            session.epoch = session.epoch.max(epoch);
-        }
     }
 
     /// Asks the master. Blocks for a few seconds at most.

@@ -16,11 +16,13 @@ mod heartbeat;
 pub mod hold;
 mod identity;
 pub mod job;
-mod lease;
+pub mod lease;
 pub mod leash;
 mod link;
 pub mod logs;
+pub mod membership;
 mod monitor;
+pub mod offer;
 mod outbox;
 mod pulls;
 mod remove_all;
@@ -56,13 +58,15 @@ use crate::runtime::supervise::Supervisor;
 use crate::worker::crew::Crew;
 use crate::worker::desired::Desired;
 use crate::worker::handlers::Api;
-use crate::worker::heartbeat::{Heartbeat, Offer};
+use crate::worker::heartbeat::Heartbeat;
 use crate::worker::identity::Identity;
 use crate::worker::job::Job;
 use crate::worker::lease::LeaseKeeper;
 use crate::worker::link::MasterLink;
 use crate::worker::logs::{LogLimits, LogStore, LogStoreError, Logs, Source};
+use crate::worker::membership::Membership;
 use crate::worker::monitor::Ground;
+use crate::worker::offer::Offer;
 use crate::worker::outbox::Outbox;
 use crate::worker::pulls::Pulls;
 use crate::worker::reporter::{Event, Reporter};
@@ -303,7 +307,9 @@ impl Parts {
         };
         let (watch, lease) = (Arc::clone(&self.watch), Arc::clone(&self.ground.lease));
         let crew = Crew::new(Arc::clone(&self.ground), channels.jobs, self.places);
+        let cluster = identity.cluster().cloned();
         let heartbeat = Heartbeat {
+            membership: Membership::new(offer.node.clone(), offer.heartbeat, cluster),
             offer,
             identity,
             ground: self.ground,

@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::{Life, Shared};
 use crate::engine::{EngineError, LogItem, LogRecord, LogRequest, Stream};
 use crate::model::id::ContainerId;
-use crate::runtime::clock;
 
 /// How long a follower waits before it hears that nothing came.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
@@ -31,7 +30,7 @@ impl HollowLog {
 
     fn advance(&mut self) -> Result<Option<LogItem>, EngineError> {
         let mut world = self.shared.world("logs")?;
-        let now = clock::mono();
+        let now = self.shared.mono();
         let container = match world.find(&self.id, now) {
             Ok(container) => container,
             // Removed while it was read: nothing more comes.
