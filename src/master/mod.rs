@@ -17,7 +17,7 @@ mod locks;
 pub mod logs;
 pub mod quarantine;
 pub mod reaper;
-mod record;
+pub mod record;
 pub mod scheduler;
 pub mod settings;
 mod snapshots;

@@ -67,7 +67,7 @@ pub(super) fn encode(change: &Change) -> Vec<u8> {
 ///
 /// # Errors
 /// Says what is wrong with the bytes.
-pub(super) fn decode(bytes: &[u8]) -> Result<Change, String> {
+pub fn decode(bytes: &[u8]) -> Result<Change, String> {
     let record: Record = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     Ok(match record {
         Record::Created(record) => Change::Created(creation(record)?),
