@@ -5,10 +5,6 @@
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
     /// A stream of its own for each number, so that what one part draws changes nothing for another.
     pub(crate) fn of(seed: u64, number: u64) -> Self {
         Self(Self(seed ^ number.wrapping_mul(0xA24B_AED4_963E_E407)).next())

@@ -62,7 +62,9 @@ impl Probes {
     /// Ends the looking; what was seen.
     pub(crate) fn end(mut self) -> Vec<Sample> {
         self.is_over.store(true, Ordering::SeqCst);
-        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+        for thread in self.threads.drain(..) {
+            thread.join();
+        }
         std::mem::take(&mut *self.samples.lock())
     }
 }
