@@ -18,6 +18,9 @@ mod dice;
 #[expect(dead_code, reason = "the other test crates use the rest of it")]
 #[path = "support/docker.rs"]
 mod docker;
+#[expect(dead_code, reason = "the other test crates use the rest of it")]
+#[path = "support/dockerd.rs"]
+mod dockerd;
 #[path = "chaos/engine_api.rs"]
 mod engine_api;
 #[path = "chaos/faults.rs"]
@@ -94,11 +97,16 @@ fn whatever_breaks_nothing_is_lost_run_twice_or_left_behind() {
 
     let mut site = Site::prepare(&settings, ground, &recorder);
     let cluster = site.start_master();
+    let mut own_engine =
+        ground.own_engine.map(|number| OwnEngine::start(site.folder(), Who::Worker(number), &recorder));
     let machine = EngineApi::of_machine();
-    let watches = vec![Watch::begin(machine.clone(), &cluster, &recorder)];
-    let mut own_engine: Option<OwnEngine> = None;
+    let mut watches = vec![Watch::begin(machine.clone(), Arc::default(), &cluster, &recorder)];
+    if let Some(own) = &own_engine {
+        watches.push(Watch::begin(own.api.clone(), Arc::clone(&own.killed), &cluster, &recorder));
+    }
     for number in 1..=settings.workers {
-        site.start_worker(number, settings.times.beat, &machine);
+        let own = own_engine.as_ref().filter(|_| ground.own_engine == Some(number));
+        site.start_worker(number, settings.times.beat, own.map_or(&machine, |own| &own.api));
     }
     site.wait_until_all_serve();
     let standings = site.servers.values().map(|server| (server.who, server.standing()));
@@ -132,7 +140,12 @@ fn whatever_breaks_nothing_is_lost_run_twice_or_left_behind() {
 
 fn ground(settings: &Settings) -> Ground {
     let small_disk = settings.workers.min(2);
-    Ground { workers: settings.workers, own_engine: None, small_disk, times: settings.times }
+    Ground {
+        workers: settings.workers,
+        own_engine: Some(settings.workers),
+        small_disk,
+        times: settings.times,
+    }
 }
 
 fn announce(settings: &Settings, plan: &Plan) {
@@ -172,11 +185,9 @@ fn judge(settings: &Settings, site: &Site, history: &History, summary: &Summary)
 
 /// Keeps the history and the logs; the folder that holds them.
 fn save(settings: &Settings, site: &Site, history: &History) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{}", settings.seed));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = site.save_logs(&settings.seed.to_string());
     let mut text = format!("{:?}\n", history.terms);
     history.entries.iter().for_each(|entry| writeln!(text, "{entry}").unwrap());
     std::fs::write(folder.join("history.txt"), text).unwrap();
-    site.save_logs(&folder);
     folder
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use podling::runtime::signals::Signals;
 
 use crate::checker::history::Millis;
-use crate::own_engine::OwnEngine;
+use crate::own_engine::{Blow, OwnEngine};
 use crate::plan::{Deed, Plan, Planned, Way, Who};
 use crate::recorder::Recorder;
 use crate::site::Site;
@@ -52,7 +52,7 @@ impl Faults<'_> {
         self.wait_until(begun + until);
         self.site.wait_until_all_serve();
         if let Some(engine) = self.engine {
-            engine.wait_until_it_answers();
+            engine.settle();
         }
     }
 
@@ -61,9 +61,6 @@ impl Faults<'_> {
     pub(crate) fn wait_until(&mut self, at: Millis) {
         loop {
             self.site.tend();
-            if let Some(engine) = self.engine {
-                engine.tend(self.recorder);
-            }
             let left = Duration::from_millis(at.saturating_sub(self.recorder.now()));
             if left.is_zero() {
                 return;
@@ -82,14 +79,16 @@ impl Faults<'_> {
                 return;
             }
             Deed::KillEngine(_) => {
-                let recorder = Arc::clone(self.recorder);
-                self.own_engine().kill(&recorder);
+                self.strike(Blow::Kill);
                 return;
             }
             Deed::Pause(who) => self.site.server(who).stand_still(true),
             Deed::Cut(worker, way) => self.site.net.cut(worker, way),
             Deed::FillDisk(who) => self.site.fill(who),
-            Deed::HangEngine(_) => self.own_engine().stand_still(true),
+            Deed::HangEngine(_) => {
+                self.strike(Blow::Stop);
+                return;
+            }
         }
         self.recorder.broke(deed.fault(), deed.subjects()[0]);
     }
@@ -102,19 +101,23 @@ impl Faults<'_> {
                 return;
             }
             Deed::KillEngine(_) => {
-                self.own_engine().start();
+                self.strike(Blow::Start);
                 return;
             }
             Deed::Pause(who) => self.site.server(who).stand_still(false),
             Deed::Cut(worker, way) => self.site.net.heal(worker, way),
             Deed::FillDisk(who) => drop(self.site.fillers.remove(&who)),
-            Deed::HangEngine(_) => self.own_engine().stand_still(false),
+            Deed::HangEngine(_) => {
+                self.strike(Blow::GoOn);
+                return;
+            }
         }
         self.recorder.healed(deed.fault(), deed.subjects()[0]);
     }
 
-    fn own_engine(&mut self) -> &mut OwnEngine {
-        self.engine.as_mut().expect("the plan names what is there")
+    /// Recorded when it is done.
+    fn strike(&mut self, blow: Blow) {
+        self.engine.as_mut().expect("the plan names what is there").strike(blow);
     }
 }
 

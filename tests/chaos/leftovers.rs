@@ -26,12 +26,10 @@ pub(crate) fn sweep() {
     for pid in pids().into_iter().filter(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
         let name = format!("{PREFIX}{pid}");
         println!("removing what {name} left behind");
-        for namespace in net::names(&name) {
-            kill_all_in(&namespace);
-        }
         let folder = folder(&name);
+        kill_all_naming(&folder);
         if let Ok(cluster) = std::fs::read_to_string(folder.join(CLUSTER)) {
-            remove_containers(&EngineApi::of_machine(), &cluster);
+            remove_containers(&cluster);
         }
         net::remove(&name);
         unmount_below(&folder);
@@ -51,12 +49,18 @@ fn pids() -> Vec<u32> {
     pids
 }
 
-/// Kills what lives in a namespace of ours: our own processes, and theirs.
-fn kill_all_in(namespace: &str) {
-    let output = Command::new("ip").args(["netns", "pids", namespace]).output().unwrap();
-    let pids = String::from_utf8_lossy(&output.stdout).into_owned();
-    for pid in pids.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?)) {
-        let _ = kill_process(pid, Signal::KILL);
+/// Kills the processes whose command line names a place in a folder of ours: masters, workers, Engines.
+fn kill_all_naming(folder: &Path) {
+    let place = format!("{}/", folder.display());
+    let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for entry in numbers.filter(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&place)
+    }) {
+        let number = entry.file_name().to_str().and_then(|number| number.parse().ok());
+        if let Some(pid) = number.and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }
 
@@ -79,11 +83,12 @@ pub(crate) fn remove_folder(folder: &Path) {
     }
 }
 
-/// Removes every container that carries a cluster's label. What a worker had asked for when it was killed may still
+/// Removes every container of the machine's Engine that carries a cluster's label. What a worker had asked for when it was killed may still
 /// appear: hence until there is none.
-pub(crate) fn remove_containers(engine: &EngineApi, cluster: &str) {
+pub(crate) fn remove_containers(cluster: &str) {
+    let engine = EngineApi::of_machine();
     for _ in 0..30 {
-        match engine.containers(LABEL_CLUSTER, cluster) {
+        match engine.containers(&format!("{LABEL_CLUSTER}={cluster}")) {
             Ok(left) if left.is_empty() => return,
             Ok(left) => left.iter().for_each(|container| engine.remove(&container.id)),
             Err(error) => println!("containers of the cluster {cluster} may be left: {error}"),

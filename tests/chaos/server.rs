@@ -48,8 +48,6 @@ pub(crate) struct Server {
     listens: bool,
     stands_still: bool,
     standing: Arc<Mutex<Standing>>,
-    /// When it was started last.
-    pub(crate) started: Millis,
     /// When it is to be started again, having ended by itself.
     pub(crate) again: Option<Millis>,
 }
@@ -58,17 +56,7 @@ impl Server {
     /// Not started yet. The first word is the program.
     pub(crate) fn new(folder: &Path, who: Who, words: Vec<String>) -> Self {
         let (folder, standing) = (folder.to_owned(), Arc::default());
-        Self {
-            who,
-            words,
-            folder,
-            child: None,
-            listens: false,
-            stands_still: false,
-            standing,
-            started: 0,
-            again: None,
-        }
+        Self { who, words, folder, child: None, listens: false, stands_still: false, standing, again: None }
     }
 
     /// What another thread may watch it by.
@@ -83,7 +71,7 @@ impl Server {
 
     /// Starts it.
     #[track_caller]
-    pub(crate) fn start(&mut self, now: Millis) {
+    pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.who);
         let out = File::create(self.file("out")).unwrap();
         let log = OpenOptions::new().create(true).append(true).open(self.file("log")).unwrap();
@@ -91,7 +79,7 @@ impl Server {
         let child = command.args(&self.words[1..]).stdin(Stdio::null()).stdout(out).stderr(log).spawn();
         let child = child.unwrap_or_else(|error| panic!("{} can't be run: {error}", self.words[0]));
         self.child = Some(child);
-        (self.started, self.again) = (now, None);
+        self.again = None;
         (self.listens, self.stands_still) = (false, false);
         self.show();
     }

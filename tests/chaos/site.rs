@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use podling::http::Client;
 use podling::model::id::{ClusterId, Epoch, Incarnation};
 use serde_json::Value;
 
@@ -44,7 +43,6 @@ pub(crate) struct Site {
     pub(crate) surprises: Vec<String>,
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) net: Net,
-    pub(crate) ground: Ground,
     epoch: Option<Epoch>,
     /// Who is down, as was recorded.
     down: BTreeSet<Who>,
@@ -67,7 +65,6 @@ impl Site {
             surprises: Vec::new(),
             cluster: None,
             net: Net::make(&name, settings.workers),
-            ground,
             epoch: None,
             down: BTreeSet::new(),
             disks: disks.map(|(who, size)| (who, Tmpfs::mount_in(&folder, size))).into(),
@@ -151,10 +148,6 @@ impl Site {
         });
     }
 
-    pub(crate) fn client(&self) -> Client {
-        Client::new(&master_url()).unwrap()
-    }
-
     pub(crate) fn server(&mut self, who: Who) -> &mut Server {
         self.servers.get_mut(&who).expect("the plan names what is there")
     }
@@ -165,8 +158,7 @@ impl Site {
     }
 
     pub(crate) fn start(&mut self, who: Who) {
-        let now = self.recorder.now();
-        self.server(who).start(now);
+        self.server(who).start();
     }
 
     /// kill -9.
@@ -197,7 +189,7 @@ impl Site {
         for who in all {
             let server = self.server(who);
             if server.again.is_some_and(|again| again <= now) {
-                server.start(now);
+                server.start();
             }
             match server.notice() {
                 Noticed::Nothing => {}
@@ -223,18 +215,17 @@ impl Site {
     }
 
     fn record_start(&mut self, who: Who) {
-        let began = self.server(who).started + 1;
         match who {
             Who::Master => {
                 let epoch = Epoch(self.identity()["epoch"].as_u64().unwrap());
-                self.recorder.put_at(began, What::MasterBegan { epoch });
+                self.recorder.put(What::MasterBegan { epoch });
                 self.epoch = Some(epoch);
             }
             Who::Worker(_) => {
                 let kept = read_json(&self.data_of(who).join("worker.json"));
                 let incarnation = Incarnation(kept["incarnation"].as_u64().unwrap());
                 let node = who.to_string().parse().unwrap();
-                self.recorder.put_at(began, What::WorkerBegan { node, incarnation });
+                self.recorder.put(What::WorkerBegan { node, incarnation });
             }
         }
         if self.down.remove(&who) {
@@ -262,11 +253,14 @@ impl Site {
         logs.flat_map(told).collect()
     }
 
-    /// Keeps what the processes said.
-    pub(crate) fn save_logs(&self, to: &Path) {
+    /// Keeps what the processes said, beside what was built; in which folder.
+    pub(crate) fn save_logs(&self, name: &str) -> PathBuf {
+        let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{name}"));
+        std::fs::create_dir_all(&to).unwrap();
         for server in self.servers.values() {
             std::fs::write(to.join(format!("{}.log", server.who)), server.log()).unwrap();
         }
+        to
     }
 
     /// Ends every process in order.
@@ -282,8 +276,11 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         self.end_processes();
+        if std::thread::panicking() {
+            println!("the logs are in {}", self.save_logs("panicked").display());
+        }
         if let Some(cluster) = &self.cluster {
-            leftovers::remove_containers(&EngineApi::of_machine(), cluster.as_str());
+            leftovers::remove_containers(cluster.as_str());
         }
         self.disks.clear();
         leftovers::remove_folder(&self.folder);

@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use podling::api::routes::escape;
 use podling::engine::{LABEL_ATTEMPT, LABEL_CLUSTER, LABEL_LEASE, LABEL_NODE, LABEL_TASK};
 use podling::model::id::{ClusterId, ContainerId};
 use podling::runtime::supervise::{self, Thread};
 use serde_json::{Value, json};
 
 use crate::checker::history::{Because, Left, Millis, What};
-use crate::engine_api::{EngineApi, key};
+use crate::engine_api::{EngineApi, Listed, key};
 use crate::recorder::Recorder;
 
 /// How long a read may take before the thread looks around.
@@ -39,38 +38,39 @@ struct Track {
 #[derive(Default)]
 struct Shared {
     is_over: AtomicBool,
-    /// When the Engine was killed last.
-    killed: AtomicU64,
+    killed: Arc<AtomicU64>,
     /// How often it was asked what is there.
     looks: AtomicU64,
 }
 
 /// A recording of one Engine.
 pub(crate) struct Watch {
-    pub(crate) engine: EngineApi,
-    cluster: ClusterId,
+    engine: EngineApi,
+    label: String,
     shared: Arc<Shared>,
     _thread: Thread,
 }
 
 impl Watch {
-    pub(crate) fn begin(engine: EngineApi, cluster: &ClusterId, recorder: &Arc<Recorder>) -> Self {
-        let shared = Arc::<Shared>::default();
+    /// `killed`: when the Engine was killed last; 0: never.
+    pub(crate) fn begin(
+        engine: EngineApi,
+        killed: Arc<AtomicU64>,
+        cluster: &ClusterId,
+        recorder: &Arc<Recorder>,
+    ) -> Self {
+        let shared = Arc::new(Shared { killed, ..Shared::default() });
+        let label = format!("{LABEL_CLUSTER}={cluster}");
         let mut seer = Seer {
             engine: engine.clone(),
-            cluster: cluster.clone(),
+            label: label.clone(),
             recorder: Arc::clone(recorder),
             shared: Arc::clone(&shared),
             latest: recorder.began_wall_nanos(),
             tracks: HashMap::new(),
         };
         let thread = supervise::spawn("watch", move || seer.run()).unwrap();
-        Self { engine, cluster: cluster.clone(), shared, _thread: thread }
-    }
-
-    /// The Engine was killed at that moment.
-    pub(crate) fn engine_killed(&self, at: Millis) {
-        self.shared.killed.store(at, Ordering::SeqCst);
+        Self { engine, label, shared, _thread: thread }
     }
 
     /// The containers that are there now.
@@ -78,10 +78,9 @@ impl Watch {
     /// # Errors
     /// The Engine doesn't say.
     pub(crate) fn left(&self) -> io::Result<Vec<Left>> {
-        let listed = self.engine.containers(LABEL_CLUSTER, self.cluster.as_str())?.into_iter();
-        let left = |listed: crate::engine_api::Listed| {
-            let (container, node, runs) = (listed.id, listed.node, listed.runs);
-            listed.key.map(|key| Left { container, node, key, runs })
+        let listed = self.engine.containers(&self.label)?.into_iter();
+        let left = |listed: Listed| {
+            Some(Left { container: listed.id, node: listed.node?, key: listed.key?, runs: listed.runs })
         };
         Ok(listed.filter_map(left).collect())
     }
@@ -96,7 +95,7 @@ impl Drop for Watch {
 /// What the thread has.
 struct Seer {
     engine: EngineApi,
-    cluster: ClusterId,
+    label: String,
     recorder: Arc<Recorder>,
     shared: Arc<Shared>,
     /// The time of the latest event, in nanoseconds of the wall clock.
@@ -119,11 +118,7 @@ impl Seer {
 
     /// Reads events until the Engine ends the connection.
     fn follow(&mut self) -> io::Result<()> {
-        let label = format!("{LABEL_CLUSTER}={}", self.cluster);
-        let filters = escape(&json!({"type": ["container"], "label": [label]}).to_string());
-        let since = format!("{}.{:09}", self.latest / 1_000_000_000, self.latest % 1_000_000_000);
-        let path = format!("/events?since={since}&filters={filters}");
-        let mut socket = self.engine.send("GET", &path, LOOK)?;
+        let mut socket = self.engine.events(self.latest, &self.label, LOOK)?;
         let (mut text, mut piece) = (Vec::new(), [0; 16 * 1024]);
         let mut has_looked = false;
         while !self.is_over() {
@@ -222,7 +217,7 @@ impl Seer {
         if looks == 0 {
             return Ok(());
         }
-        let listed = self.engine.containers(LABEL_CLUSTER, self.cluster.as_str())?;
+        let listed = self.engine.containers(&self.label)?;
         let now = self.recorder.now();
         for one in &listed {
             if let Some(seen) = self.engine.inspect(&one.id)? {

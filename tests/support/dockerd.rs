@@ -39,7 +39,12 @@ pub(crate) struct Dockerd {
 impl Dockerd {
     /// One that doesn't run yet.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// The same, with its folder in another one.
+    pub(crate) fn new_in(folder: &Path) -> Self {
+        let folder = TempDir::new_in(folder).unwrap();
         fs::write(folder.path().join("daemon.json"), "{}").unwrap();
         Self { folder, child: None, cgroup: format!("podling-test-{}", Ulid::generate()) }
     }
