@@ -1,0 +1,141 @@
+//! How attempts ended: what is said of it is what the Engine says (I9).
+
+use podling::model::id::{Attempt, AttemptKey};
+use podling::model::task::{Ending, Reason, TaskStatus};
+
+use super::Findings;
+use super::containers::was_asked;
+use super::facts::Facts;
+use super::fold::Moment;
+use super::history::{Because, Seen, What};
+use super::lives::{End, Life};
+
+pub(super) fn judge(facts: &Facts<'_>, found: &mut Findings) {
+    judge_committed(facts, found);
+    for (moment, seen) in facts.sights() {
+        judge_shown(facts, moment, seen, found);
+    }
+}
+
+/// The end of an attempt's only container. None: there was none, or nobody saw it end, or there are several (I5).
+fn end_of<'f, 'h>(facts: &'f Facts<'h>, key: &AttemptKey) -> Option<(&'f Life<'h>, End)> {
+    let mut lives = facts.lives.of_attempt(key);
+    let life = lives.next()?;
+    if lives.next().is_some() {
+        return None;
+    }
+    life.end.map(|end| (life, end))
+}
+
+fn judge_committed(facts: &Facts<'_>, found: &mut Findings) {
+    for (task, line) in &facts.fold.tasks {
+        for (attempt, number) in line.attempts.iter().zip(1..) {
+            let Some((ending, moment)) = attempt.ending else { continue };
+            let key = AttemptKey { task: (*task).clone(), attempt: Attempt(number) };
+            let Some((life, end)) = end_of(facts, &key) else { continue };
+            let Some(code) = ending.exit_code else { continue };
+            let reasons = Reasons { facts, life, end, told: moment };
+            if code != end.exit_code {
+                let why =
+                    format!("{key} ended with {code} as it was committed, and with {end} at the Engine");
+                found.add("I9", moment.at, &[task, life.node], why);
+            } else if !reasons.allow(ending) {
+                let reason = ending.reason.map_or("no reason", Reason::as_str);
+                let why =
+                    format!("{key} ended for {reason} as it was committed, and with {end} at the Engine");
+                found.add("I9", moment.at, &[task, life.node], why);
+            }
+        }
+    }
+}
+
+/// What an end may be said to come from.
+struct Reasons<'f, 'h> {
+    facts: &'f Facts<'h>,
+    life: &'f Life<'h>,
+    end: End,
+    told: Moment,
+}
+
+impl Reasons<'_, '_> {
+    fn allow(&self, ending: &Ending) -> bool {
+        let reason = ending.reason;
+        match self.end.because {
+            // The Engine may not know any more what became of it.
+            Because::Engine if reason == Some(Reason::Engine) => true,
+            Because::Itself | Because::Engine => {
+                self.is_by_code(reason)
+                    || self.is_by_order(reason, was_asked(self.facts, &self.life.key.task, self.end))
+            }
+            // A worker that began anew doesn't know what the one before it had sent.
+            Because::Signal => {
+                self.is_by_order(reason, true) || (self.is_by_code(reason) && self.has_new_worker())
+            }
+            Because::Unknown => true,
+        }
+    }
+
+    /// As the code and the OOM flag say.
+    fn is_by_code(&self, reason: Option<Reason>) -> bool {
+        match (self.end.exit_code, self.end.oom) {
+            (0, _) => reason.is_none(),
+            (_, true) => reason == Some(Reason::OomKilled),
+            (126 | 127, false) => matches!(reason, Some(Reason::ExitCode | Reason::Start)),
+            (_, false) => reason == Some(Reason::ExitCode),
+        }
+    }
+
+    /// As somebody wanted it, a user or the lease.
+    fn is_by_order(&self, reason: Option<Reason>, is_asked: bool) -> bool {
+        match reason {
+            Some(Reason::Stopped) => is_asked,
+            Some(Reason::LeaseExpired) => {
+                let from = self.life.began().unwrap_or(self.life.made.at);
+                self.life.leased && self.facts.lease_was_out(self.life.node, from, self.end.moment.at)
+            }
+            Some(
+                Reason::ExitCode
+                | Reason::OomKilled
+                | Reason::ImagePull
+                | Reason::Engine
+                | Reason::Start
+                | Reason::InvalidSpec
+                | Reason::NoNode
+                | Reason::NodeLost
+                | Reason::Policy,
+            )
+            | None => false,
+        }
+    }
+
+    /// Whether the worker that tells of the end may be another one than that which ended it.
+    fn has_new_worker(&self) -> bool {
+        let is_timed = self.facts.history.terms.commits_are_timed;
+        let until = if is_timed { self.told.index } else { self.facts.history.entries.len() };
+        let between = self.facts.history.entries.get(self.life.made.index..until).unwrap_or_default();
+        between
+            .iter()
+            .any(|entry| matches!(&entry.what, What::WorkerBegan { node, .. } if node == self.life.node))
+    }
+}
+
+/// The code that is shown is the Engine's, and fits the status.
+fn judge_shown(facts: &Facts<'_>, moment: Moment, seen: &Seen, found: &mut Findings) {
+    let Some(code) = seen.exit_code else { return };
+    let is_odd = match seen.status {
+        TaskStatus::Completed => code != 0,
+        TaskStatus::Failed => code == 0,
+        TaskStatus::Stopped => false,
+        TaskStatus::Pending | TaskStatus::Scheduled | TaskStatus::Running => true,
+    };
+    if is_odd {
+        let why = format!("task {} was shown {} with exit code {code}", seen.task, seen.status.as_str());
+        found.add("I9", moment.at, &[&seen.task], why);
+        return;
+    }
+    let key = AttemptKey { task: seen.task.clone(), attempt: Attempt(seen.attempt) };
+    if let Some((life, end)) = end_of(facts, &key).filter(|(_, end)| end.exit_code != code) {
+        let why = format!("{key} was shown with exit code {code}, and it ended with {end} at the Engine");
+        found.add("I9", moment.at, &[&seen.task, life.node], why);
+    }
+}

@@ -1,0 +1,146 @@
+//! Nodes: a silent one is offline in time, and none that was heard (I11).
+//!
+//! Main type: [`Watch`], one node as the master sees it. Silence counts from the last beat, and from the start of the
+//! master at the earliest, on a clock that stands still while the master does. Judged only where the moments at which
+//! changes became durable are known, and the beats that were taken.
+
+use std::collections::BTreeMap;
+
+use podling::control::change::Change;
+use podling::model::id::NodeId;
+use podling::model::node::NodeStatus;
+
+use super::facts::Facts;
+use super::history::{Fault, Millis, What};
+use super::spans::Clock;
+use super::{Findings, SLACK};
+
+/// A node that is silent for longer than its timeout is seen to be offline within so much more.
+const SEEN_WITHIN: Millis = 1_500;
+
+/// One node, as the master sees it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watch {
+    /// When it was last heard: a beat, or a change that says that it is there.
+    heard: Millis,
+    is_online: bool,
+    /// Whether this silence was found to be too long already.
+    is_blamed: bool,
+}
+
+/// The master's clocks.
+struct Clocks {
+    /// Stands still while the master does.
+    running: Clock,
+    /// Stands still also while nobody can be judged, and for as long after it as a judgement may take.
+    judging: Clock,
+    timeout: Millis,
+    /// Since when a master runs. None: none does.
+    since: Option<Millis>,
+}
+
+pub(super) fn judge(facts: &Facts<'_>, found: &mut Findings) {
+    let knows_beats = facts.entries().any(|(_, what)| matches!(what, What::BeatTaken { .. }));
+    if !facts.history.terms.commits_are_timed || !knows_beats {
+        return;
+    }
+    let mut clocks = Clocks::of(facts);
+    let mut nodes: BTreeMap<&NodeId, Watch> = BTreeMap::new();
+    for (moment, what) in facts.entries() {
+        let at = moment.at;
+        if let What::MasterBegan { .. } = what {
+            clocks.since = Some(at);
+        } else if let What::MasterEnded { .. } = what {
+            nodes.iter_mut().for_each(|(node, watch)| watch.judge_silence(node, &clocks, at, found));
+            clocks.since = None;
+        } else if let What::BeatTaken { node } = what {
+            if let Some(watch) = nodes.get_mut(node) {
+                watch.judge_silence(node, &clocks, at, found);
+                (watch.heard, watch.is_blamed) = (at, false);
+            }
+        } else if let What::Committed { change, .. } = what {
+            observe(&mut nodes, change, &clocks, at, found);
+        }
+    }
+    nodes.iter_mut().for_each(|(node, watch)| watch.judge_silence(node, &clocks, facts.end, found));
+}
+
+fn observe<'h>(
+    nodes: &mut BTreeMap<&'h NodeId, Watch>,
+    change: &'h Change,
+    clocks: &Clocks,
+    at: Millis,
+    found: &mut Findings,
+) {
+    match change {
+        Change::Registered { registration, .. } => {
+            let watch = nodes.entry(&registration.node_id).or_default();
+            watch.judge_silence(&registration.node_id, clocks, at, found);
+            *watch = Watch { heard: at, is_online: true, is_blamed: false };
+        }
+        Change::Status { node, status: NodeStatus::Online } => {
+            nodes.insert(node, Watch { heard: at, is_online: true, is_blamed: false });
+        }
+        Change::Status { node, status: NodeStatus::Offline } => {
+            let watch = nodes.entry(node).or_default();
+            watch.judge_silence(node, clocks, at, found);
+            watch.judge_offline(node, clocks, at, found);
+            watch.is_online = false;
+        }
+        Change::NodeForgotten { node } => {
+            nodes.remove(node);
+        }
+        Change::Created(_)
+        | Change::Advanced { .. }
+        | Change::Forgotten { .. }
+        | Change::Availability { .. } => {}
+    }
+}
+
+impl Clocks {
+    fn of(facts: &Facts<'_>) -> Self {
+        let pauses = facts.faults.of_kind(Fault::Paused, |subject| subject == "master");
+        // A worker's disk is its own affair; any other one is the store's.
+        let is_workers = |subject: &str| facts.leases.keys().any(|node| node.as_str() == subject);
+        let mut unfit = facts.faults.of_kind(Fault::Disk, |subject| !is_workers(subject));
+        unfit.extend(&pauses);
+        for (_, until) in &mut unfit {
+            *until = until.saturating_add(SEEN_WITHIN);
+        }
+        Self {
+            running: Clock::without(pauses),
+            judging: Clock::without(unfit),
+            timeout: facts.history.terms.node_timeout,
+            since: None,
+        }
+    }
+}
+
+impl Watch {
+    /// A node that is offline was silent for the whole timeout.
+    fn judge_offline(&self, node: &NodeId, clocks: &Clocks, at: Millis, found: &mut Findings) {
+        let heard = self.heard.max(clocks.since.unwrap_or(0));
+        let silence = clocks.running.between(heard, at);
+        if silence + SLACK < clocks.timeout {
+            let why = format!(
+                "{node} was found offline after {silence} ms of the master's running time; the timeout is {} ms",
+                clocks.timeout
+            );
+            found.add("I11", at, &[node, &"master"], why);
+        }
+    }
+
+    /// A node that has been silent for too long isn't online any more.
+    fn judge_silence(&mut self, node: &NodeId, clocks: &Clocks, at: Millis, found: &mut Findings) {
+        let Some(since) = clocks.since.filter(|_| self.is_online && !self.is_blamed) else { return };
+        let silence = clocks.judging.between(self.heard.max(since), at);
+        if silence > clocks.timeout + SEEN_WITHIN {
+            let why = format!(
+                "{node} was still online after {silence} ms without a beat; the timeout is {} ms",
+                clocks.timeout
+            );
+            self.is_blamed = true;
+            found.add("I11", at, &[node, &"master"], why);
+        }
+    }
+}
