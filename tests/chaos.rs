@@ -66,7 +66,7 @@ use std::sync::Arc;
 use podling::model::id::ClusterId;
 use podling::runtime::signals::Signals;
 
-use checker::history::{History, Terms, What};
+use checker::history::{History, Terms};
 use clients::Clients;
 use engine_api::EngineApi;
 use faults::Faults;
@@ -123,15 +123,13 @@ fn whatever_breaks_nothing_is_lost_run_twice_or_left_behind() {
     faults.put_in(&plan, settings.millis());
     clients.end();
     let extra = if settings.times == Times::REAL { settings.times.node_timeout } else { 0 };
-    let rest = rest::wait(&mut faults, &watches, extra);
+    let mut rest = rest::wait(&mut faults, &watches, extra);
     let counts = std::mem::take(&mut faults.counts);
     let samples = probes.end();
     rest::let_events_arrive();
     drop(watches);
     site.end_processes();
-    rest::record_store(&site.data_of(Who::Master), &recorder);
-    let (tasks, containers) = (rest.tasks.clone(), rest.containers.clone());
-    recorder.put(What::Rested { tasks, containers });
+    rest::record(&mut rest, &site.data_of(Who::Master), &recorder);
 
     let history = recorder.history(terms(&cluster, settings.times));
     let summary = Summary::of(settings, counts, &history, &rest, &samples, site.surprises.len());
@@ -167,12 +165,13 @@ fn terms(cluster: &ClusterId, times: Times) -> Terms {
 
 /// Shows what the run came to, and fails where anything must not be so.
 fn judge(settings: &Settings, site: &Site, history: &History, summary: &Summary) {
-    let mut wrong: Vec<String> = Vec::new();
+    let violations = checker::check(history);
+    let mut wrong: Vec<String> = violations.iter().map(ToString::to_string).collect();
     wrong.extend(summary.complaints());
     wrong.extend(site.panics());
     println!("{summary}");
     if !wrong.is_empty() {
-        let folder = save(settings, site, history);
+        let folder = save(settings, site, history, &checker::report(history, &violations));
         println!("seed {}: {} violations; all of it is in {}", settings.seed, wrong.len(), folder.display());
         wrong.iter().for_each(|one| println!("  {one}"));
         panic!("seed {}: {}", settings.seed, wrong[0]);
@@ -183,11 +182,12 @@ fn judge(settings: &Settings, site: &Site, history: &History, summary: &Summary)
     }
 }
 
-/// Keeps the history and the logs; the folder that holds them.
-fn save(settings: &Settings, site: &Site, history: &History) -> PathBuf {
+/// Keeps the history, what the checker says of it, and the logs; the folder that holds them.
+fn save(settings: &Settings, site: &Site, history: &History, report: &str) -> PathBuf {
     let folder = site.save_logs(&settings.seed.to_string());
     let mut text = format!("{:?}\n", history.terms);
     history.entries.iter().for_each(|entry| writeln!(text, "{entry}").unwrap());
     std::fs::write(folder.join("history.txt"), text).unwrap();
+    std::fs::write(folder.join("report.txt"), report).unwrap();
     folder
 }

@@ -28,7 +28,7 @@ const WORKER: &str = env!("CARGO_BIN_EXE_podling-worker");
 const AGAIN: Millis = 400;
 
 /// How long an ended task is kept: so that memory comes to a level in a run of minutes.
-const RETAIN: &str = "1m";
+pub(crate) const RETAIN: Duration = Duration::from_secs(60);
 
 /// Where the master is reached.
 pub(crate) fn master_url() -> String {
@@ -78,9 +78,8 @@ impl Site {
     fn words_of_master(&self, settings: &Settings) -> Vec<String> {
         let times = settings.times;
         let mut words = self.common_words(Who::Master, 8080);
-        words.extend(
-            ["--store", "embedded", "--pending-timeout-ms", "0", "--retain", RETAIN].map(str::to_owned),
-        );
+        words.extend(["--store", "embedded", "--pending-timeout-ms", "0"].map(str::to_owned));
+        words.extend(["--retain".to_owned(), format!("{}s", RETAIN.as_secs())]);
         words.extend(["--node-timeout-ms".to_owned(), times.node_timeout.to_string()]);
         words.extend(["--tick-ms".to_owned(), times.tick.to_string()]);
         words
