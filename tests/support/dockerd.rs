@@ -204,6 +204,14 @@ impl Dockerd {
         own
     }
 
+    /// The sockets of shims, which they leave behind outside the folder when they are killed.
+    fn shim_sockets(&self) -> Vec<PathBuf> {
+        let tasks = self.folder.path().join("exec/containerd/daemon/io.containerd.runtime.v2.task/moby");
+        let bundles = fs::read_dir(tasks).into_iter().flatten().flatten();
+        let addresses = bundles.filter_map(|bundle| fs::read_to_string(bundle.path().join("address")).ok());
+        addresses.filter_map(|address| address.strip_prefix("unix://").map(PathBuf::from)).collect()
+    }
+
     fn end_processes(&mut self) {
         poll(ORDERLY, || self.kill_containers().then_some(()));
         if let Some(mut child) = self.child.take() {
@@ -232,6 +240,9 @@ fn kill(processes: &[Pid]) {
 impl Drop for Dockerd {
     fn drop(&mut self) {
         self.end_processes();
+        for socket in self.shim_sockets() {
+            let _ = fs::remove_file(socket);
+        }
         for point in self.mounts() {
             let _ = Command::new("umount").arg("--lazy").arg(point).status();
         }
