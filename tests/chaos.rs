@@ -168,6 +168,7 @@ fn judge(settings: &Settings, site: &Site, history: &History, summary: &Summary)
     let violations = checker::check(history);
     let mut wrong: Vec<String> = violations.iter().map(ToString::to_string).collect();
     wrong.extend(summary.complaints());
+    wrong.extend(site.failures.iter().cloned());
     wrong.extend(site.panics());
     println!("{summary}");
     if !wrong.is_empty() {

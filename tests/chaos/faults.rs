@@ -106,7 +106,7 @@ impl Faults<'_> {
             }
             Deed::Pause(who) => self.site.server(who).stand_still(false),
             Deed::Cut(worker, way) => self.site.net.heal(worker, way),
-            Deed::FillDisk(who) => drop(self.site.fillers.remove(&who)),
+            Deed::FillDisk(who) => self.site.free(who),
             Deed::HangEngine(_) => {
                 self.strike(Blow::GoOn);
                 return;

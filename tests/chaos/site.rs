@@ -38,9 +38,13 @@ pub(crate) fn master_url() -> String {
 /// The cluster.
 pub(crate) struct Site {
     pub(crate) servers: BTreeMap<Who, Server>,
-    pub(crate) fillers: BTreeMap<Who, Filler>,
+    fillers: BTreeMap<Who, Filler>,
+    /// When each small disk was freed last.
+    freed: BTreeMap<Who, Millis>,
     /// Ends that nobody had asked for, in words.
     pub(crate) surprises: Vec<String>,
+    /// Those among them for which there was no cause.
+    pub(crate) failures: Vec<String>,
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) net: Net,
     epoch: Option<Epoch>,
@@ -62,7 +66,9 @@ impl Site {
         let mut site = Self {
             servers: BTreeMap::new(),
             fillers: BTreeMap::new(),
+            freed: BTreeMap::new(),
             surprises: Vec::new(),
+            failures: Vec::new(),
             cluster: None,
             net: Net::make(&name, settings.workers),
             epoch: None,
@@ -151,6 +157,20 @@ impl Site {
         self.servers.get_mut(&who).expect("the plan names what is there")
     }
 
+    /// Frees a small disk again.
+    pub(crate) fn free(&mut self, who: Who) {
+        self.fillers.remove(&who);
+        self.freed.insert(who, self.recorder.now());
+    }
+
+    /// Whether a small disk was full a moment ago: long enough that a process which met that has ended since.
+    fn was_full(&self, who: Who) -> bool {
+        const MOMENT: Millis = 1_500;
+        let is_near = |freed: &Millis| self.recorder.now() < freed + MOMENT;
+        self.fillers.contains_key(&who) || self.freed.get(&who).is_some_and(is_near)
+    }
+
+    /// Fills a small disk.
     pub(crate) fn fill(&mut self, who: Who) {
         let filler = self.disks[&who].fill();
         self.fillers.insert(who, filler);
@@ -207,10 +227,15 @@ impl Site {
             self.record_down(who);
             self.record_end(who);
         }
-        let disk = if self.fillers.contains_key(&who) { ", its disk was full" } else { "" };
+        let has_cause = self.was_full(who);
+        let disk = if has_cause { ", its disk was full" } else { "" };
         let when = if listened { "while it ran" } else { "at its start" };
-        self.surprises.push(format!("{now} ms: {who} ended by itself {when} ({status}{disk}): {last}"));
-        println!("{}", self.surprises[self.surprises.len() - 1]);
+        let told = format!("{now} ms: {who} ended by itself {when} ({status}{disk}): {last}");
+        println!("{told}");
+        if !has_cause {
+            self.failures.push(told.clone());
+        }
+        self.surprises.push(told);
     }
 
     fn record_start(&mut self, who: Who) {
