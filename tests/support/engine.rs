@@ -5,6 +5,8 @@
 
 #[expect(dead_code, reason = "tests of clusters use the rest of it")]
 pub(crate) mod docker;
+#[expect(dead_code, reason = "tests of clusters use the rest of it")]
+pub(crate) mod proxy;
 pub(crate) mod registry;
 
 use std::collections::BTreeMap;

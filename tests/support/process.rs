@@ -7,6 +7,8 @@
 //! panicked.
 
 pub(crate) mod docker;
+pub(crate) mod dockerd;
+pub(crate) mod events;
 pub(crate) mod part;
 pub(crate) mod proxy;
 pub(crate) mod registry;
@@ -141,7 +143,7 @@ impl Cluster {
     /// The same, for one that reaches the master at another address.
     #[track_caller]
     pub(crate) fn start_worker_at(&mut self, id: &str, options: WorkerOptions, master: &str) {
-        if options.engine == "docker" {
+        if options.engine == "docker" && options.engine_host.is_none() {
             drop(docker::engine());
             self.uses_docker = true;
         }
@@ -237,8 +239,16 @@ impl Cluster {
     /// Every task, by id.
     #[track_caller]
     pub(crate) fn tasks(&self) -> Vec<TaskView> {
-        let path = format!("{}?limit=10000", routes::TASKS);
-        self.client.get::<Page<TaskView>>(&path, PATIENCE).unwrap().items
+        let (mut tasks, mut after) = (Vec::new(), String::new());
+        loop {
+            let path = format!("{}?limit=10000{after}", routes::TASKS);
+            let page: Page<TaskView> = self.client.get(&path, PATIENCE).unwrap();
+            tasks.extend(page.items);
+            match page.next {
+                Some(next) => after = format!("&after={next}"),
+                None => return tasks,
+            }
+        }
     }
 
     /// Whether every task has ended. Asks for one that hasn't: cheap, so that asking often measures nothing.

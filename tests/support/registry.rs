@@ -2,14 +2,15 @@
 //! a folder of its own.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::json;
 use ulid::Ulid;
 
-use super::docker::ask_docker;
+use super::docker::{Api, IMAGE, ask_docker};
 
 const PROGRAM: &str = "/usr/bin/docker-registry";
 
@@ -48,19 +49,43 @@ impl Registry {
     /// afterwards.
     pub(crate) fn push(&self) -> Tag {
         let tag = Ulid::generate().to_string();
-        let repository = format!("{}/podling/busybox", self.address);
-        let pushed = Tag(self.image(&tag));
-        let (status, body) = ask_docker(
-            "POST",
-            &format!("/images/podling/busybox:latest/tag?repo={repository}&tag={tag}"),
-            "",
-        );
-        assert!(status.contains(" 201 "), "{status} {body}");
+        let repository = self.repository();
+        let path = format!("/images/podling/busybox:latest/tag?repo={repository}&tag={tag}");
+        Api::here().does("POST", &path, "", b"");
+        self.push_tag(&tag)
+    }
+
+    /// The same with a layer of `bytes` more that nobody has and that can't be packed any smaller. Its tag.
+    pub(crate) fn push_with_noise(&self, bytes: u64) -> String {
+        let tag = Ulid::generate().to_string();
+        let engine = Api::here();
+        let container = engine.create(&json!({"Image": IMAGE}));
+        let path = format!("/containers/{container}/archive?path=/");
+        engine.does("PUT", &path, "Content-Type: application/x-tar\r\n", &noise(bytes));
+        let path = format!("/commit?container={container}&repo={}&tag={tag}", self.repository());
+        engine.does("POST", &path, "Content-Type: application/json\r\n", b"{}");
+        engine.remove(&container);
+        drop(self.push_tag(&tag));
+        tag
+    }
+
+    fn repository(&self) -> String {
+        format!("{}/podling/busybox", self.address)
+    }
+
+    fn push_tag(&self, tag: &str) -> Tag {
+        let pushed = Tag(self.image(tag));
         let auth = "X-Registry-Auth: e30=\r\n";
-        let (_, told) = ask_docker("POST", &format!("/images/{repository}/push?tag={tag}"), auth);
+        let path = format!("/images/{}/push?tag={tag}", self.repository());
+        let (_, told) = ask_docker("POST", &path, auth);
         assert!(told.contains("digest: sha256"), "{told}");
         pushed.remove();
         pushed
+    }
+
+    /// Where it listens.
+    pub(crate) fn socket_address(&self) -> SocketAddr {
+        self.address.parse().unwrap()
     }
 }
 
@@ -94,6 +119,17 @@ impl Drop for Own {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An archive with one file of random bytes.
+fn noise(bytes: u64) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = File::create(folder.path().join("noise")).unwrap();
+    io::copy(&mut File::open("/dev/urandom").unwrap().take(bytes), &mut file).unwrap();
+    let packed = Command::new("tar").args(["--create", "--file", "-", "noise"]).current_dir(&folder).output();
+    let packed = packed.unwrap();
+    assert!(packed.status.success(), "{packed:?}");
+    packed.stdout
 }
 
 /// An image name on the Docker Engine, taken away with the test.

@@ -14,7 +14,13 @@ impl Tmpfs {
     /// `size` as mount reads it: `8m`. For its owner alone, as a data folder must be.
     #[track_caller]
     pub(crate) fn mount(size: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::mount_in(&std::env::temp_dir(), size)
+    }
+
+    /// The same, at a new place in a folder.
+    #[track_caller]
+    pub(crate) fn mount_in(folder: &Path, size: &str) -> Self {
+        let folder = TempDir::new_in(folder).unwrap();
         let options = format!("size={size},mode=0700");
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path());
