@@ -76,24 +76,22 @@ impl Desired {
                 let leash = inner.leash(&key);
                 jobs.push(Job::Walk(Charge { key, what: What::Over(Box::new(step)), leash }));
             }
-            for container in found {
-                let key = AttemptKey { task: container.key.task, attempt: container.key.attempt };
-                if inner.ledger.get(&key).is_some() {
-                    continue;
-                }
-                let was_started = container.phase != Phase::Created;
-                inner.ledger.adopt(key.clone(), container.id.clone(), was_started);
-                if container.is_leased {
-                    inner.ledger.observe_lease(&key);
-                }
-                let leash = inner.leash(&key);
-                if was_started {
-                    jobs.push(Job::Walk(Charge { key, what: What::Found(container.id), leash }));
-                }
-            }
+            inner.take_up(found, &mut jobs);
             inner.is_open = true;
         }
         jobs.into_iter().for_each(|job| self.give(job));
+    }
+
+    /// Takes up containers of this node that turned up later: made by a call that nobody waited for any more, or whose
+    /// process is gone. Like those of an earlier process they end unless a set names them. Gives how many there were.
+    pub fn take_up_late(&self, found: Vec<Listed>) -> usize {
+        let mut jobs = Vec::new();
+        let count = {
+            let mut inner = self.inner.lock();
+            if inner.is_open { inner.take_up(found, &mut jobs) } else { 0 }
+        };
+        jobs.into_iter().for_each(|job| self.give(job));
+        count
     }
 
     /// Whether this worker takes work: its containers were taken up, and it isn't about to end.
@@ -324,6 +322,28 @@ impl Desired {
 }
 
 impl Inner {
+    /// Takes up the containers whose attempts aren't known. Gives how many that were.
+    fn take_up(&mut self, found: Vec<Listed>, jobs: &mut Vec<Job>) -> usize {
+        let mut count = 0;
+        for container in found {
+            let key = AttemptKey { task: container.key.task, attempt: container.key.attempt };
+            if self.ledger.get(&key).is_some() {
+                continue;
+            }
+            count += 1;
+            let was_started = container.phase != Phase::Created;
+            self.ledger.adopt(key.clone(), container.id.clone(), was_started);
+            if container.is_leased {
+                self.ledger.observe_lease(&key);
+            }
+            let leash = self.leash(&key);
+            if was_started {
+                jobs.push(Job::Walk(Charge { key, what: What::Found(container.id), leash }));
+            }
+        }
+        count
+    }
+
     fn leash(&mut self, key: &AttemptKey) -> Arc<Leash> {
         let made = self.leashes.entry(key.clone()).or_insert_with(|| Arc::new(Leash::new()));
         Arc::clone(made)

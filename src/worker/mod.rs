@@ -252,12 +252,18 @@ impl Parts {
             log_max_bytes: settings.log_max_bytes,
             nudge: nudge.clone(),
             stop: supervisor.stop(),
-            engine: Arc::clone(&engine),
+            engine,
         };
+        let ground = Arc::new(ground);
         let parts = Self {
-            ground: Arc::new(ground),
             link: Arc::new(MasterLink::new(&settings.masters).map_err(StartError::Master)?),
-            watch: Arc::new(EngineWatch::new(engine, settings.heartbeat, register.0.clone(), nudge)),
+            watch: Arc::new(EngineWatch::new(
+                Arc::clone(&ground),
+                settings.heartbeat,
+                register.0.clone(),
+                nudge,
+            )),
+            ground,
             is_ready: Arc::new(AtomicBool::new(false)),
             places: usize::try_from(settings.capacity).unwrap_or(usize::MAX),
         };

@@ -1,4 +1,6 @@
 //! The thread `engine-watch`: asks the Engine who it is, once a beat, so that the master hears when it doesn't answer.
+//! Now and then it also asks what containers of this node there are: one may turn up long after the call that made it
+//! was given up, and nobody else would look for it.
 //!
 //! An Engine that doesn't answer gets no new work; what runs there is left alone. It is asked on a thread of its own,
 //! because an Engine that hangs holds the question up for as long as its deadline, and beats must go on.
@@ -10,8 +12,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 use parking_lot::RwLock;
 
-use crate::engine::{Description, Engine};
+use crate::engine::Description;
+use crate::model::time::Mono;
+use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
+use crate::worker::monitor::Ground;
 
 /// How often an Engine that doesn't answer is asked.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -19,9 +24,12 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the first registration waits for the Engine's first answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
+/// How often containers that turned up late are looked for, at most.
+const LOOK_AROUND: Duration = Duration::from_secs(5);
+
 /// What is known of the Engine.
 pub(super) struct EngineWatch {
-    engine: Arc<dyn Engine>,
+    ground: Arc<Ground>,
     every: Duration,
     is_ready: AtomicBool,
     description: RwLock<Option<Description>>,
@@ -37,14 +45,9 @@ pub(super) struct EngineWatch {
 
 impl EngineWatch {
     /// Asks nothing yet: an Engine that hangs must not keep a worker from listening.
-    pub(super) fn new(
-        engine: Arc<dyn Engine>,
-        every: Duration,
-        register: Sender<()>,
-        nudge: Sender<()>,
-    ) -> Self {
+    pub(super) fn new(ground: Arc<Ground>, every: Duration, register: Sender<()>, nudge: Sender<()>) -> Self {
         Self {
-            engine,
+            ground,
             every,
             is_ready: AtomicBool::new(false),
             description: RwLock::new(None),
@@ -83,6 +86,7 @@ impl EngineWatch {
         if has_answered && self.was_late.load(Ordering::Acquire) {
             let _ = self.register.try_send(());
         }
+        let mut looked_around = clock::mono();
         loop {
             let wait = if self.is_ready() { self.every } else { self.every.min(ASK_AGAIN) };
             if stop.wait(wait) {
@@ -97,12 +101,28 @@ impl EngineWatch {
             if was_ready != self.is_ready() {
                 let _ = self.nudge.try_send(());
             }
+            self.look_around(&mut looked_around);
+        }
+    }
+
+    /// Takes up containers of this node that nobody here knows, where that wasn't done a moment ago.
+    fn look_around(&self, last: &mut Mono) {
+        let now = clock::mono();
+        let Some(owner) = self.ground.owner.get().filter(|_| self.is_ready()) else { return };
+        if now.since(*last) < LOOK_AROUND {
+            return;
+        }
+        *last = now;
+        match self.ground.engine.list(owner).map(|found| self.ground.desired.take_up_late(found)) {
+            Ok(0) => {}
+            Ok(count) => log::warn!("took up containers that turned up late count={count}"),
+            Err(error) => log::debug!("the engine can't say what there is because={error}"),
         }
     }
 
     /// Asks, and keeps the answer. True: it is another Engine than before, or the first.
     fn ask(&self) -> bool {
-        match self.engine.describe() {
+        match self.ground.engine.describe() {
             Ok(description) => {
                 if !self.is_ready.swap(true, Ordering::AcqRel) {
                     log::info!("the engine answers engine={:?}", description.name);

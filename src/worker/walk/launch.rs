@@ -142,7 +142,7 @@ impl Walk {
         if facts.is_leaving { Ask::Leave } else { self.take_up(making) }
     }
 
-    pub(super) fn taken_up(&mut self, making: Box<Making>, answer: Answer, facts: &Facts) -> Ask {
+    pub(super) fn taken_up(&mut self, mut making: Box<Making>, answer: Answer, facts: &Facts) -> Ask {
         let Answer::Inspected(seen) = answer else { return Ask::Leave };
         match seen {
             Ok(seen) if seen.key.as_ref() == Some(&self.key) => {
@@ -154,6 +154,11 @@ impl Walk {
                 self.refuse(format!("somebody else's container is called {name}"), facts)
             }
             Err(error) if error.is_retryable() => self.pause(Place::TakeUpAgain(making)),
+            // The Engine keeps the name for a container that it is still making, or it has just gone.
+            Err(EngineError::NotFound { .. }) if making.tries < MOST_TRIES => {
+                making.tries += 1;
+                self.pause(Place::CreateAgain(making))
+            }
             Err(error) => self.refuse(error.to_string(), facts),
         }
     }
