@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use crate::model::id::ContainerId;
-use crate::model::time::{Mono, Now, WallTime};
+use crate::model::time::{Mono, Now};
 
 /// How often a deadline that was brought forward is acted on. Later ones change nothing.
 pub const MOST_KILLS: u32 = 8;
@@ -40,7 +40,7 @@ pub struct Hold {
     /// Who was first.
     cause: Option<Cause>,
     running: Option<ContainerId>,
-    signalled_at: Option<WallTime>,
+    signalled_at: Option<Now>,
     kills: u32,
 }
 
@@ -68,7 +68,7 @@ impl Hold {
     }
 
     /// When the container was first sent a signal.
-    pub const fn signalled_at(&self) -> Option<WallTime> {
+    pub const fn signalled_at(&self) -> Option<Now> {
         self.signalled_at
     }
 
@@ -76,7 +76,7 @@ impl Hold {
         let (container, deadline) = (self.running.clone()?, self.deadline?);
         let left = deadline.since(now.mono);
         if self.signalled_at.is_none() {
-            self.signalled_at = Some(now.wall);
+            self.signalled_at = Some(now);
             return Some(Halt::Term(container, left));
         }
         self.kills += 1;
@@ -87,6 +87,7 @@ impl Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::WallTime;
 
     fn at(secs: u64) -> Now {
         let mono = Mono::from_boot(Duration::from_secs(secs));
@@ -103,7 +104,7 @@ mod tests {
         assert_eq!(hold.order(Cause::Asked, secs(10), at(100)), None);
         assert_eq!(hold.cause(), Some(Cause::Asked));
         assert_eq!(hold.runs(&container, at(104)), Some(Halt::Term(container, secs(6))));
-        assert_eq!(hold.signalled_at(), Some(at(104).wall));
+        assert_eq!(hold.signalled_at(), Some(at(104)));
     }
 
     #[test]
@@ -115,7 +116,7 @@ mod tests {
         assert_eq!(hold.order(Cause::Asked, secs(10), at(100)), None);
         assert_eq!(hold.order(Cause::Asked, secs(60), at(101)), None);
         assert_eq!(hold.order(Cause::Asked, secs(3), at(101)), Some(Halt::KillAfter(container, secs(3))));
-        assert_eq!(hold.signalled_at(), Some(at(100).wall));
+        assert_eq!(hold.signalled_at(), Some(at(100)));
     }
 
     #[test]

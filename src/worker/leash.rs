@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::model::id::ContainerId;
-use crate::model::time::{Now, WallTime};
+use crate::model::time::Now;
 use crate::runtime::supervise::{Stop, StopSource};
 use crate::worker::hold::{Cause, Halt, Hold};
 
@@ -55,7 +55,7 @@ impl Leash {
     }
 
     /// When the container was first sent a signal.
-    pub fn signalled_at(&self) -> Option<WallTime> {
+    pub fn signalled_at(&self) -> Option<Now> {
         self.hold.lock().signalled_at()
     }
 

@@ -9,7 +9,7 @@ use crate::api::wire::agent::Verdict;
 use crate::engine::{ContainerRequest, EngineError, Observed, PullProgress};
 use crate::model::id::ContainerId;
 use crate::model::spec::ImageRef;
-use crate::model::time::{Now, WallTime};
+use crate::model::time::Now;
 use crate::worker::hold::Cause;
 use crate::worker::step::Step;
 
@@ -137,7 +137,7 @@ pub struct Facts {
     /// Who wants the attempt to end. None: nobody does.
     pub pulled: Option<Cause>,
     /// When its container was first sent a signal.
-    pub signalled_at: Option<WallTime>,
+    pub signalled_at: Option<Now>,
     /// Whether a container may be started now: one that runs under the node's lease, only while that is held.
     pub may_start: bool,
     /// The process stops.

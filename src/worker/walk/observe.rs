@@ -1,9 +1,19 @@
 //! What an Engine's view of a container means for its attempt. Pure.
 
+use std::time::Duration;
+
 use crate::engine::{Observed, Phase};
 use crate::model::task::{Ending, Reason};
+use crate::model::time::{Now, WallTime};
 use crate::worker::hold::Cause;
 use crate::worker::walk::Facts;
+
+/// What TERM and KILL leave as exit codes.
+const CODE_TERM: i32 = 143;
+const CODE_KILL: i32 = 137;
+
+/// A wall clock that goes otherwise than the clock since boot by more than this was set by somebody.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// Whether the container runs.
 pub(super) const fn runs(observed: &Observed) -> bool {
@@ -18,9 +28,10 @@ pub(super) const fn is_fresh(observed: &Observed) -> bool {
 /// The end of an attempt whose container has ended.
 pub(super) fn ending(observed: &Observed, facts: &Facts) -> Ending {
     // Of a container that ends at once the Engine may note the end before the start (Docker Engine 20.10).
-    let at = observed.finished_at.unwrap_or(facts.now.wall).max(observed.started_at.unwrap_or_default());
-    let was_signalled = facts.signalled_at.is_some_and(|signalled| signalled <= at);
-    let (reason, error) = match facts.pulled.filter(|_| was_signalled) {
+    let finished = observed.finished_at.unwrap_or(facts.now.wall);
+    let at = finished.max(observed.started_at.unwrap_or_default());
+    let was_signalled = |signalled| came_after(signalled, finished, observed.exit_code, facts.now);
+    let (reason, error) = match facts.pulled.filter(|_| facts.signalled_at.is_some_and(was_signalled)) {
         Some(cause) => told_to_end(cause),
         None => meaning(observed),
     };
@@ -32,6 +43,15 @@ pub(super) fn ending(observed: &Observed, facts: &Facts) -> Ending {
         container: Some(observed.id.clone()),
         started_at: observed.started_at,
     }
+}
+
+/// Whether a container that ended `at` did so after it was sent a signal. The Engine tells its end by the wall clock
+/// alone: where somebody has set that since the signal, the exit code must do.
+fn came_after(signalled: Now, at: WallTime, exit_code: i32, now: Now) -> bool {
+    let by_wall = Duration::from_millis(now.wall.unix_millis().abs_diff(signalled.wall.unix_millis()));
+    let by_boot = now.mono.since(signalled.mono);
+    let was_set = now.wall < signalled.wall || by_wall.abs_diff(by_boot) > STEADY;
+    if was_set { matches!(exit_code, CODE_TERM | CODE_KILL) } else { signalled.wall <= at }
 }
 
 /// Why an attempt ended that was told to.
@@ -93,7 +113,7 @@ pub(super) fn failed_start(words: &str, exit_code: i32) -> FailedStart {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::time::{Now, WallTime};
+    use crate::model::time::{Mono, Now, WallTime};
 
     fn exited(exit_code: i32, oom_killed: bool) -> Observed {
         Observed {
@@ -109,12 +129,14 @@ mod tests {
     }
 
     fn loose() -> Facts {
-        let now = Now { wall: WallTime::from_unix_millis(9_000), ..Now::default() };
+        let mono = Mono::default() + Duration::from_secs(9);
+        let now = Now { wall: WallTime::from_unix_millis(9_000), mono };
         Facts { now, pulled: None, signalled_at: None, may_start: true, is_leaving: false }
     }
 
     fn signalled(at: u64) -> Facts {
-        let signalled_at = Some(WallTime::from_unix_millis(at));
+        let mono = Mono::default() + Duration::from_millis(at);
+        let signalled_at = Some(Now { wall: WallTime::from_unix_millis(at), mono });
         Facts { pulled: Some(Cause::Asked), signalled_at, ..loose() }
     }
 
@@ -138,6 +160,19 @@ mod tests {
         assert_eq!(reason(&exited(0, false), &signalled(6_000)), None);
         assert_eq!(reason(&exited(0, false), &signalled(4_000)), Some(Reason::Stopped));
         assert_eq!(reason(&exited(143, false), &signalled(4_000)), Some(Reason::Stopped));
+    }
+
+    #[test]
+    fn where_the_wall_clock_was_set_since_the_signal_the_code_decides() {
+        for set_to in [1, 3_000, 3_609_000] {
+            let now = Now { wall: WallTime::from_unix_millis(set_to), ..loose().now };
+            for signalled_at in [4_000, 6_000] {
+                let facts = Facts { now, ..signalled(signalled_at) };
+                assert_eq!(reason(&exited(143, false), &facts), Some(Reason::Stopped), "{set_to}");
+                assert_eq!(reason(&exited(137, false), &facts), Some(Reason::Stopped), "{set_to}");
+                assert_eq!(reason(&exited(0, false), &facts), None, "{set_to}");
+            }
+        }
     }
 
     #[test]

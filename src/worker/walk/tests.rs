@@ -340,7 +340,11 @@ fn one_that_was_told_to_end_says_who_told_it() {
     let ended = |cause| {
         let mut stage = Stage::begin(What::Found(c1()));
         stage.on("inspect c1", running()).does(&RUNS);
-        stage.with(Facts { signalled_at: Some(WallTime::from_unix_millis(4_000)), ..pulled(cause) });
+        let at = |secs| Now {
+            mono: Mono::from_boot(Duration::from_secs(secs)),
+            wall: WallTime::from_unix_millis(secs * 1000),
+        };
+        stage.with(Facts { now: at(9), signalled_at: Some(at(4)), ..pulled(cause) });
         stage.on("wait c1", Answer::Waited(Ok(true))).on("inspect c1", exited(143)).does(&["note ended"]);
         words(&stage.ask)
     };
