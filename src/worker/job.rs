@@ -12,8 +12,9 @@ use crate::worker::hold::Halt;
 use crate::worker::leash::Leash;
 use crate::worker::walk::What;
 
-/// Jobs that may wait for the crew.
-const MOST_JOBS: usize = 65_536;
+/// Jobs that may wait for the crew, which takes them off into a queue of its own as fast as it can. Each place here is
+/// memory that is used from the start.
+const MOST_JOBS: usize = 1024;
 
 /// What the crew is given to do.
 #[derive(Debug)]
