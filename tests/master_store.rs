@@ -118,6 +118,17 @@ fn a_node_that_comes_back_while_the_store_fails_is_online_with_the_first_beat_af
 }
 
 #[test]
+fn a_node_that_could_not_register_while_the_store_failed_was_not_silent() {
+    let (master, _) = Master::with_tasks();
+    master.fail_with(Fault::Refuses, |master| drop(master.create(&["e"], None).unwrap()));
+    // Its worker was started again at second 105, and has been asking to be registered ever since.
+    assert_eq!(master.register_at("worker-1", at(125)), Err(RegisterError::StoreFull));
+    master.mend();
+    assert!(master.state.judge_silence(at(155)).value.is_empty());
+    assert_eq!(master.state.judge_silence(at(156)).value.len(), 1);
+}
+
+#[test]
 fn nothing_acknowledged_is_lost_however_often_the_store_fails() {
     let (master, _) = Master::with_tasks();
     let (told, tells) = bounded(1000);

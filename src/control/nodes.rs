@@ -237,6 +237,12 @@ impl Nodes {
         })
     }
 
+    /// Something else than a beat shows that a node is there. None: no such node.
+    pub fn hear(&mut self, id: &NodeId, now: Now) -> Option<()> {
+        let heard = self.running_time(now.mono);
+        self.update(id, |entry| (entry.heard, entry.heard_at) = (heard.max(entry.heard), now.wall))
+    }
+
     /// Sets what the operator wants. None: no such node.
     pub fn set_availability(&mut self, id: &NodeId, availability: Availability) -> Option<()> {
         self.update(id, |entry| entry.node.availability = availability)

@@ -154,6 +154,10 @@ impl Master {
     }
 
     pub(crate) fn register(&self, name: &str) -> Result<(), RegisterError> {
+        self.register_at(name, at(100))
+    }
+
+    pub(crate) fn register_at(&self, name: &str, now: Now) -> Result<(), RegisterError> {
         let registration = Registration {
             node_id: name.parse().unwrap(),
             instance: "i0000000000000000000000000".parse().unwrap(),
@@ -167,7 +171,7 @@ impl Master {
             engine_id: "e".to_owned(),
             heartbeat: Duration::from_secs(10),
         };
-        self.state.register(registration, Incarnation(0), None, at(100)).map(drop)
+        self.state.register(registration, Incarnation(0), None, now).map(drop)
     }
 
     pub(crate) fn beat(&self, secs: u64) -> HeartbeatReply {

@@ -105,7 +105,11 @@ impl State {
             Some(node) => sent.max(node.incarnation.next()),
             None => sent.max(Incarnation(1)),
         };
-        self.check_store()?;
+        if let Err(full) = self.check_store() {
+            // It is there, if not registered: once changes can be stored, nobody is to hold this time against it.
+            nodes.hear(&registration.node_id, now);
+            return Err(full.into());
+        }
         let change = Change::Registered { registration, incarnation };
         let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
         drop((nodes, tasks));
