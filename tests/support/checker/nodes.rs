@@ -18,6 +18,9 @@ use super::{Findings, SLACK};
 /// A node that is silent for longer than its timeout is seen to be offline within so much more.
 const SEEN_WITHIN: Millis = 1_500;
 
+/// Of so many nodes it is more likely the master that is cut off, when all fall silent together.
+const BRAKED_NODES: usize = 3;
+
 /// The longest that a master sleeps between two looks at its nodes. It can't tell that from a stop, where it is shorter.
 const LONGEST_LOOK: Millis = 500;
 
@@ -30,6 +33,8 @@ struct Watch {
     /// When it was last heard: a beat, or a change that says that it is there.
     heard: Millis,
     is_online: bool,
+    /// Since when it has one full timeout again: the brake was released.
+    spared: Millis,
     /// Whether this silence was found to be too long already.
     is_blamed: bool,
 }
@@ -41,6 +46,7 @@ struct Clocks {
     /// Stands still also while nobody can be judged, and for as long after it as a judgement may take.
     judging: Clock,
     timeout: Millis,
+    lease: Millis,
     /// Since when a master runs. None: none does.
     since: Option<Millis>,
 }
@@ -60,6 +66,7 @@ pub(super) fn judge(facts: &Facts<'_>, found: &mut Findings) {
             nodes.iter_mut().for_each(|(node, watch)| watch.judge_silence(node, &clocks, at, found));
             clocks.since = None;
         } else if let What::BeatTaken { node } = what {
+            release_brake(&mut nodes, &clocks, at, found);
             if let Some(watch) = nodes.get_mut(node) {
                 watch.judge_silence(node, &clocks, at, found);
                 (watch.heard, watch.is_blamed) = (at, false);
@@ -69,6 +76,20 @@ pub(super) fn judge(facts: &Facts<'_>, found: &mut Findings) {
         }
     }
     nodes.iter_mut().for_each(|(node, watch)| watch.judge_silence(node, &clocks, facts.end, found));
+}
+
+/// Where all of three or more nodes had fallen silent together, a beat gives every node one full timeout again (R10).
+fn release_brake(nodes: &mut BTreeMap<&NodeId, Watch>, clocks: &Clocks, at: Millis, found: &mut Findings) {
+    let heard = || nodes.values().map(|watch| watch.heard);
+    let (Some(first), Some(last)) = (heard().min(), heard().max()) else { return };
+    let is_silent = clocks.running.between(first, at) > clocks.timeout;
+    if nodes.len() < BRAKED_NODES || !is_silent || last > first.saturating_add(clocks.lease) {
+        return;
+    }
+    for (node, watch) in nodes {
+        watch.judge_silence(node, clocks, at, found);
+        watch.spared = at;
+    }
 }
 
 fn observe<'h>(
@@ -82,10 +103,10 @@ fn observe<'h>(
         Change::Registered { registration, .. } => {
             let watch = nodes.entry(&registration.node_id).or_default();
             watch.judge_silence(&registration.node_id, clocks, at, found);
-            *watch = Watch { heard: at, is_online: true, is_blamed: false };
+            *watch = Watch { heard: at, is_online: true, ..Watch::default() };
         }
         Change::Status { node, status: NodeStatus::Online } => {
-            nodes.insert(node, Watch { heard: at, is_online: true, is_blamed: false });
+            nodes.insert(node, Watch { heard: at, is_online: true, ..Watch::default() });
         }
         Change::Status { node, status: NodeStatus::Offline } => {
             let watch = nodes.entry(node).or_default();
@@ -126,6 +147,7 @@ impl Clocks {
             running: Clock::without(noticed(&pauses, timeout)),
             judging: Clock::without(unfit),
             timeout,
+            lease: facts.history.terms.lease,
             since: None,
         }
     }
@@ -148,7 +170,7 @@ impl Watch {
     /// A node that has been silent for too long isn't online any more.
     fn judge_silence(&mut self, node: &NodeId, clocks: &Clocks, at: Millis, found: &mut Findings) {
         let Some(since) = clocks.since.filter(|_| self.is_online && !self.is_blamed) else { return };
-        let silence = clocks.judging.between(self.heard.max(since), at);
+        let silence = clocks.judging.between(self.heard.max(self.spared).max(since), at);
         if silence > clocks.timeout.saturating_add(SEEN_WITHIN) {
             let why = format!(
                 "{node} was still online after {silence} ms without a beat; the timeout is {} ms",
