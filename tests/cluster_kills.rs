@@ -168,7 +168,7 @@ fn a_master_that_is_killed_again_and_again_loses_nothing() {
             .collect();
         for kill in 0..kills {
             // Sometimes at the first acknowledgement, sometimes in the middle of many.
-            for _ in 0..=(kill * 137 % 400) {
+            for _ in 0..=(kill * 137 % 200) {
                 acknowledged.recv_timeout(LONG).expect("submissions go on");
             }
             cluster.master.kill9();
