@@ -33,12 +33,13 @@ fn sizes(detail: &str) -> Option<(f64, f64)> {
 
 #[test]
 fn a_pull_that_crawls_tells_how_far_it_has_come_and_its_task_runs() {
-    let cluster = Cluster::with_workers(1);
     let registry = Registry::start();
     let tag = registry.push_with_noise(BYTES as u64);
     let way = Proxy::to(registry.socket_address());
     let image = Tag(format!("{}/podling/busybox:{tag}", way.address()));
     way.flows(Flow::Crawls(SPEED));
+    // Order: dropped before the image is, which its container holds.
+    let cluster = Cluster::with_workers(1);
     let spec = json!({"name": "pulls", "image": image.0, "command": ["ls", "/noise"], "network": "none"});
     let id = cluster.create(&spec).task_id.to_string();
     let mut seen: Vec<(f64, f64)> = Vec::new();
