@@ -14,9 +14,12 @@
 //!    becomes a value.
 //! 7. [`store`], [`runtime`], [`cli`]: the journal's ground; clocks and threads; the command line.
 //!
+//! [`canary`] holds deliberate bugs, for the tests alone.
+//!
 //! `docs/ARCHITECTURE.md` tells the life of one task through these files.
 
 pub mod api;
+pub mod canary;
 pub mod cli;
 pub mod control;
 pub mod engine;

@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 /// Who may import whom. A module may always name itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("canary", &[]),
     ("api", &["model"]),
-    ("control", &["model"]),
+    ("control", &["canary", "model"]),
     ("runtime", &["model"]),
     ("engine", &["runtime", "model"]),
     ("store", &["runtime", "model"]),
     ("http", &["runtime", "model"]),
     ("rest", &["api", "http", "model"]),
     ("cli", &["api", "http", "runtime", "model"]),
-    ("master", &["control", "store", "rest", "http", "api", "runtime", "model"]),
-    ("worker", &["control", "engine", "rest", "http", "api", "runtime", "model"]),
+    ("master", &["canary", "control", "store", "rest", "http", "api", "runtime", "model"]),
+    ("worker", &["canary", "control", "engine", "rest", "http", "api", "runtime", "model"]),
 ];
 
 const LONGEST_FILE: usize = 500;

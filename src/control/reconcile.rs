@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::canary::{Canary, sings};
 use crate::model::id::{AttemptKey, ContainerId, Epoch, Revision, TaskId, TaskName};
 use crate::model::spec::{DEFAULT_STOP_GRACE, TaskSpec};
 
@@ -228,7 +229,8 @@ impl Ledger {
             held.brought_at = held.brought_at.max(at);
             return Ok(None);
         }
-        if at <= self.heard && !self.named.contains(&order.key) {
+        let is_late = at <= self.heard && !self.named.contains(&order.key);
+        if is_late && !sings(Canary::TakesLatePushes) {
             return Err(Fenced::Revision);
         }
         Ok(Some(self.launch(at, order)))
@@ -373,6 +375,9 @@ impl Ledger {
             held.container = None;
             held.is_released = true;
         });
+        if sings(Canary::ForgetsEnded) {
+            self.held.remove(key);
+        }
     }
 
     fn update(&mut self, key: &AttemptKey, change: impl FnOnce(&mut Held)) {

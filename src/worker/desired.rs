@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use crate::api::wire::Mistake;
 use crate::api::wire::agent::{Assignment, AttemptView, HeartbeatReply, HeldAttempt};
+use crate::canary::{Canary, sings};
 use crate::control::reconcile::{Action, DesiredSet, Fenced, Held, Ledger, Mark, Order};
 use crate::engine::{Listed, Phase};
 use crate::model::id::{Attempt, AttemptKey, TaskId};
@@ -76,7 +77,9 @@ impl Desired {
                 let leash = inner.leash(&key);
                 jobs.push(Job::Walk(Charge { key, what: What::Over(Box::new(step)), leash }));
             }
-            inner.take_up(found, &mut jobs);
+            if !sings(Canary::AdoptsNothing) {
+                inner.take_up(found, &mut jobs);
+            }
             inner.is_open = true;
         }
         jobs.into_iter().for_each(|job| self.give(job));

@@ -156,7 +156,10 @@ impl SimEngine {
             Deed::Stop(container, grace) => self.stop(&container, grace, ctx),
             Deed::Remove(container) => {
                 let was_there = self.hollow.inspect(container.as_str()).is_ok();
-                self.note_end(&container, ctx, Because::Signal);
+                if self.runs(&container) {
+                    // By force: it is killed first.
+                    let _ = self.stop(&container, Duration::ZERO, ctx);
+                }
                 let removed = self.hollow.remove(&container);
                 if was_there && removed.is_ok() {
                     ctx.tell(What::Removed { container });
@@ -181,13 +184,14 @@ impl SimEngine {
     }
 
     fn start(&mut self, container: &ContainerId, by: Incarnation, ctx: &mut Ctx) -> Said {
-        let began = |engine: &HollowEngine| {
-            engine.inspect(container.as_str()).is_ok_and(|seen| seen.started_at.is_some())
-        };
+        let began =
+            |engine: &HollowEngine| engine.inspect(container.as_str()).ok().and_then(|seen| seen.started_at);
         let before = began(&self.hollow);
         let started = self.hollow.start(container);
-        if !before && began(&self.hollow) {
-            self.known.entry(container.clone()).or_default().has_started = true;
+        let after = began(&self.hollow);
+        if after.is_some() && before != after {
+            let known = self.known.entry(container.clone()).or_default();
+            *known = Known { has_started: true, ..Known::default() };
             ctx.tell(What::Started { container: container.clone(), by: Some(by) });
             self.watch_end(container, ctx);
         }

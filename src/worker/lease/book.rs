@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::canary::{Canary, sings};
 use crate::control::lease::Lease;
 use crate::model::time::{Mono, Now};
 
@@ -53,7 +54,7 @@ impl LeaseBook {
 
     /// Whether a container may be started under it now.
     pub fn may_start(&self, now: Now) -> bool {
-        self.lease.may_start(now.mono)
+        self.lease.may_start(now.mono) || sings(Canary::StartsUnleased)
     }
 
     /// When it runs out, or ran out.
@@ -81,7 +82,8 @@ impl LeaseBook {
 
     /// Whether it has run out since somebody last looked: what runs under it is to end. Once for each lease.
     pub fn lapse(&mut self, now: Now) -> Option<Lapse> {
-        self.lease.lapse(now.mono).then_some(Lapse { lease: self.lease, now })
+        let has_lapsed = self.lease.lapse(now.mono) && !sings(Canary::IgnoresLapse);
+        has_lapsed.then_some(Lapse { lease: self.lease, now })
     }
 
     /// Containers were taken up: whether the lease that they ran under is over, so that they are to end.

@@ -5,6 +5,7 @@
 
 use super::{Answer, Ask, Facts, Note, Place, Walk};
 use crate::api::wire::agent::Verdict;
+use crate::canary::{Canary, sings};
 use crate::engine::EngineError;
 use crate::worker::step::Step;
 use crate::worker::walk::LogFailure;
@@ -41,6 +42,9 @@ impl Walk {
     /// to be so.
     pub(super) fn collected(&mut self, tries: u32, answer: Answer) -> Ask {
         let Answer::Collected(collected) = answer else { return Ask::Leave };
+        if sings(Canary::RemovesUnheard) {
+            return self.acknowledged(&Answer::Verdict(Verdict::Accepted));
+        }
         let (why, may_try_again) = match collected {
             Ok(()) => return self.go(Place::AwaitingVerdict, Ask::AwaitVerdict),
             Err(LogFailure::Engine(error)) => (error.to_string(), error.is_retryable()),

@@ -30,7 +30,8 @@ pub(super) fn ending(observed: &Observed, facts: &Facts) -> Ending {
     // Of a container that ends at once the Engine may note the end before the start (Docker Engine 20.10).
     let finished = observed.finished_at.unwrap_or(facts.now.wall);
     let at = finished.max(observed.started_at.unwrap_or_default());
-    let was_signalled = |signalled| came_after(signalled, finished, observed.exit_code, facts.now);
+    let code = Some(observed.exit_code).filter(|_| !observed.oom_killed);
+    let was_signalled = |signalled| came_after(signalled, finished, code, facts.now);
     let (reason, error) = match facts.pulled.filter(|_| facts.signalled_at.is_some_and(was_signalled)) {
         Some(cause) => told_to_end(cause),
         None => meaning(observed),
@@ -46,12 +47,12 @@ pub(super) fn ending(observed: &Observed, facts: &Facts) -> Ending {
 }
 
 /// Whether a container that ended `at` did so after it was sent a signal. The Engine tells its end by the wall clock
-/// alone: where somebody has set that since the signal, the exit code must do.
-fn came_after(signalled: Now, at: WallTime, exit_code: i32, now: Now) -> bool {
+/// alone: where somebody has set that since the signal, the exit code must do; one without a meaning is none.
+fn came_after(signalled: Now, at: WallTime, code: Option<i32>, now: Now) -> bool {
     let by_wall = Duration::from_millis(now.wall.unix_millis().abs_diff(signalled.wall.unix_millis()));
     let by_boot = now.mono.since(signalled.mono);
     let was_set = now.wall < signalled.wall || by_wall.abs_diff(by_boot) > STEADY;
-    if was_set { matches!(exit_code, CODE_TERM | CODE_KILL) } else { signalled.wall <= at }
+    if was_set { matches!(code, Some(CODE_TERM | CODE_KILL)) } else { signalled.wall <= at }
 }
 
 /// Why an attempt ended that was told to.
@@ -171,6 +172,7 @@ mod tests {
                 assert_eq!(reason(&exited(143, false), &facts), Some(Reason::Stopped), "{set_to}");
                 assert_eq!(reason(&exited(137, false), &facts), Some(Reason::Stopped), "{set_to}");
                 assert_eq!(reason(&exited(0, false), &facts), None, "{set_to}");
+                assert_eq!(reason(&exited(137, true), &facts), Some(Reason::OomKilled), "{set_to}");
             }
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::launch::{SECOND_LOOK, Starting};
 use super::{Answer, Ask, Facts, Note, Place, Walk, observe};
+use crate::canary::{Canary, sings};
 use crate::engine::{EngineError, Observed};
 use crate::model::id::ContainerId;
 use crate::model::task::{Ending, Reason};
@@ -67,7 +68,7 @@ impl Walk {
             Err(_) => return self.pause(Place::LookAgain(look)),
         };
         let Look { starting, purpose } = look;
-        let is_fresh = observe::is_fresh(&seen);
+        let is_fresh = observe::is_fresh(&seen) || (sings(Canary::StartsAgain) && !observe::runs(&seen));
         match purpose {
             Purpose::FirstLook if is_fresh => self.go(Place::SecondLook(starting), Ask::Pause(SECOND_LOOK)),
             Purpose::BeforeStart if is_fresh => self.take_slot(starting, facts),

@@ -32,6 +32,7 @@ fn judge_committed(facts: &Facts<'_>, found: &mut Findings) {
         for (attempt, number) in line.attempts.iter().zip(1..) {
             let Some((ending, moment)) = attempt.ending else { continue };
             let key = AttemptKey { task: (*task).clone(), attempt: Attempt(number) };
+            judge_vanished(facts, &key, ending, moment, found);
             let Some((life, end)) = end_of(facts, &key) else { continue };
             let Some(code) = ending.exit_code else { continue };
             let reasons = Reasons { facts, life, end, told: moment };
@@ -45,6 +46,22 @@ fn judge_committed(facts: &Facts<'_>, found: &mut Findings) {
                     format!("{key} ended for {reason} as it was committed, and with {end} at the Engine");
                 found.add("I9", moment.at, &[task, life.node], why);
             }
+        }
+    }
+}
+
+/// A container that is said to have vanished doesn't run then.
+fn judge_vanished(facts: &Facts<'_>, key: &AttemptKey, ending: &Ending, told: Moment, found: &mut Findings) {
+    let is_said = ending.exit_code.is_none() && ending.reason == Some(Reason::Engine);
+    if !is_said || !facts.history.terms.commits_are_timed {
+        return;
+    }
+    for life in facts.lives.of_attempt(key) {
+        let had_begun = life.started.is_some_and(|(began, _)| began.index < told.index);
+        let ends_later = life.end.is_some_and(|end| end.moment.index > told.index);
+        if had_begun && ends_later {
+            let why = format!("{key} was said to be over without an exit code, and {} ran", life.id);
+            found.add("I9", told.at, &[&key.task, life.node], why);
         }
     }
 }
