@@ -40,6 +40,8 @@ pub enum MasterRoute {
     StopTask,
     /// Forget a task that ended.
     DeleteTask,
+    /// Why a task is where it is.
+    WhyTask,
     /// A task's log.
     TaskLogs,
     /// Register a node.
@@ -71,6 +73,7 @@ pub const MASTER: &[Route<MasterRoute>] = &[
     Route { method: "GET", pattern: "/api/v1/tasks/:id", to: MasterRoute::GetTask },
     Route { method: "POST", pattern: "/api/v1/tasks/:id/stop", to: MasterRoute::StopTask },
     Route { method: "DELETE", pattern: "/api/v1/tasks/:id", to: MasterRoute::DeleteTask },
+    Route { method: "GET", pattern: "/api/v1/tasks/:id/why", to: MasterRoute::WhyTask },
     Route { method: "GET", pattern: "/api/v1/tasks/:id/logs", to: MasterRoute::TaskLogs },
     Route { method: "POST", pattern: "/api/v1/tasks/:id/logs-ticket", to: MasterRoute::LogsTicket },
     Route { method: "POST", pattern: "/api/v1/nodes", to: MasterRoute::Register },
@@ -165,6 +168,11 @@ pub const HEARTBEAT: &str = "/api/v1/heartbeat";
 /// One task, by whatever names it.
 pub fn task(reference: &str) -> String {
     format!("{TASKS}/{}", escape(reference))
+}
+
+/// Why a task is where it is.
+pub fn task_why(reference: &str) -> String {
+    format!("{TASKS}/{}/why", escape(reference))
 }
 
 /// A task's log.

@@ -189,20 +189,15 @@ fn advance(
     at: Revision,
     now: Now,
 ) -> Result<(), Misfit> {
-    let held = tasks.get(id).and_then(|task| task.holds_place_on().cloned());
+    let held: Vec<NodeId> = tasks.get(id).map_or_else(Vec::new, |task| task.places().cloned().collect());
     let task = match tasks.advance(id, step, at, now.mono) {
         None => return Err(Misfit::NoTask(id.clone())),
         Some(Err(refused)) => return Err(Misfit::Step(id.clone(), refused)),
         Some(Ok(task)) => task,
     };
-    let holds = task.holds_place_on();
-    if held.as_ref() != holds {
-        if let Some(node) = &held {
-            nodes.release(node, &task.spec);
-        }
-        if let Some(node) = holds {
-            nodes.reserve(node, &task.spec);
-        }
+    if !task.places().eq(&held) {
+        held.iter().for_each(|node| nodes.release(node, id, &task.spec));
+        task.places().for_each(|node| nodes.reserve(node, id, &task.spec));
     }
     Ok(())
 }

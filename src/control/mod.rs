@@ -6,6 +6,8 @@
 
 pub mod brake;
 pub mod change;
+pub mod demand;
+pub mod drain;
 pub mod fit;
 pub mod lease;
 pub mod nodes;
@@ -14,3 +16,4 @@ pub mod schedule;
 pub mod snapshot;
 pub mod tasks;
 pub mod undo;
+pub mod why;

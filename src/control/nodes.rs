@@ -10,6 +10,7 @@
 //!
 //! Silence is measured in the master's *running* time, see `nodes/silence.rs`.
 
+mod bookings;
 mod silence;
 
 use std::cmp::Reverse;
@@ -18,11 +19,11 @@ use std::time::Duration;
 
 use crate::canary::{Canary, sings};
 use crate::control::brake::Brake;
+use crate::control::demand::HostPort;
 use crate::control::fit;
 use crate::model::id::{AttemptKey, NodeId, Revision, TaskId};
 use crate::model::node::{Availability, Node, NodeStatus};
 use crate::model::resources::{CpuMillis, MemoryBytes};
-use crate::model::spec::TaskSpec;
 use crate::model::time::{Mono, Now, WallTime};
 
 /// How many removed tasks' logs a node is told to drop in one beat.
@@ -38,6 +39,8 @@ pub struct NodeEntry {
     assigned: u32,
     cpu_used: CpuMillis,
     memory_used: MemoryBytes,
+    /// Ports of its host that its tasks have.
+    ports: BTreeMap<HostPort, TaskId>,
     /// When it was last heard, in the master's running time.
     heard: Mono,
     heard_at: WallTime,
@@ -74,6 +77,16 @@ impl NodeEntry {
     /// Memory that its tasks asked for.
     pub const fn memory_used(&self) -> MemoryBytes {
         self.memory_used
+    }
+
+    /// CPU that nobody asked for.
+    pub fn cpu_free(&self) -> CpuMillis {
+        CpuMillis(self.node.registration.cpu.0.saturating_sub(self.cpu_used.0))
+    }
+
+    /// Memory that nobody asked for.
+    pub fn memory_free(&self) -> MemoryBytes {
+        MemoryBytes(self.node.registration.memory.0.saturating_sub(self.memory_used.0))
     }
 
     /// When it was last heard, for showing.
@@ -158,6 +171,8 @@ pub struct Nodes {
     by_id: BTreeMap<NodeId, NodeEntry>,
     placeable: BTreeSet<Rank>,
     heard: BTreeSet<(Mono, NodeId)>,
+    /// By Engine, where it has an id: those that share one share the ports of their host.
+    engines: BTreeMap<String, BTreeSet<NodeId>>,
     /// How long the master itself stood still, all told.
     stalled: Duration,
     brake: Brake,
@@ -214,6 +229,7 @@ impl Nodes {
             assigned: 0,
             cpu_used: CpuMillis::default(),
             memory_used: MemoryBytes::default(),
+            ports: BTreeMap::new(),
             heard: self.running_time(now.mono),
             heard_at: now.wall,
             ready: true,
@@ -263,25 +279,6 @@ impl Nodes {
         let entry = self.by_id.remove(id)?;
         self.unindex(&entry);
         Some(())
-    }
-
-    /// Books a place. A node that isn't there (any more) has none to book.
-    pub fn reserve(&mut self, id: &NodeId, spec: &TaskSpec) {
-        self.update(id, |entry| {
-            entry.assigned += 1;
-            entry.cpu_used.0 += spec.cpu.map_or(0, |cpu| cpu.0);
-            entry.memory_used.0 += spec.memory.map_or(0, |memory| memory.0);
-        });
-    }
-
-    /// Gives a place back.
-    pub fn release(&mut self, id: &NodeId, spec: &TaskSpec) {
-        self.update(id, |entry| {
-            entry.assigned = entry.assigned.saturating_sub(1);
-            entry.cpu_used.0 = entry.cpu_used.0.saturating_sub(spec.cpu.map_or(0, |cpu| cpu.0));
-            entry.memory_used.0 =
-                entry.memory_used.0.saturating_sub(spec.memory.map_or(0, |memory| memory.0));
-        });
     }
 
     /// Remembers what a node runs unknown to a master in quarantine.
@@ -353,11 +350,13 @@ impl Nodes {
         if entry.is_watched() {
             self.heard.insert((entry.heard, entry.node.registration.node_id.clone()));
         }
+        self.join_engine(entry);
     }
 
     fn unindex(&mut self, entry: &NodeEntry) {
         self.placeable.remove(&entry.rank());
         self.heard.remove(&(entry.heard, entry.node.registration.node_id.clone()));
+        self.leave_engine(entry);
     }
 }
 

@@ -49,11 +49,9 @@ pub fn restore_node(
     nodes.restore(node, is_settling, forget, now);
 }
 
-/// Takes up a task that changed last at `changed`, with the place that it holds.
+/// Takes up a task that changed last at `changed`, with the places that it holds.
 pub fn restore_task(nodes: &mut Nodes, tasks: &mut Tasks, task: Task, changed: Revision, now: Now) {
-    if let Some(node) = task.holds_place_on() {
-        nodes.reserve(node, &task.spec);
-    }
+    task.places().for_each(|node| nodes.reserve(node, &task.id, &task.spec));
     tasks.insert(task, changed, now.mono);
 }
 

@@ -1,13 +1,15 @@
-//! The tasks, by id, status, node, name, batch and deadline.
+//! The tasks, by id, status, node, name, batch and deadline; and those that wait for a node, by what they need.
 //!
 //! Main type: [`Tasks`]. Each index is kept in step with every change, so that no question scans what it isn't
 //! about. A task is held in an `Arc`: a reader takes a pointer under the lock and builds its reply outside.
 //!
 //! Invariant: a task is in exactly one status index, and in `waiting` if and only if it is pending and may not wait
-//! for ever. [`change::apply`](crate::control::change::apply) is the only caller of what changes anything.
+//! for ever. A pending task is in `held_back` or in `queue`: the first until its back-off is over, which
+//! [`Tasks::release`] looks after. [`change::apply`](crate::control::change::apply) is the only caller of what changes anything.
 
 mod find;
 mod keys;
+mod queue;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use crate::model::time::{Mono, WallTime};
 
 pub use find::{Ambiguous, Filter, Found};
 pub use keys::{KeyRecord, Keys};
+pub use queue::{InOrder, Queue};
 
 /// A task with the position of its last change.
 #[derive(Clone, Debug)]
@@ -29,6 +32,20 @@ pub struct TaskEntry {
     pub changed: Revision,
     /// Since when it has waited for a node, where it does.
     waiting_since: Mono,
+    /// How many looks for a place there had been before that.
+    looks_before: u64,
+}
+
+impl TaskEntry {
+    /// For how long it has waited for a node, its back-off included, where it does.
+    pub fn waited(&self, now: Mono) -> Duration {
+        now.since(self.waiting_since)
+    }
+
+    /// When its back-off is over.
+    fn due(&self) -> Mono {
+        self.waiting_since + self.task.backoff()
+    }
 }
 
 /// All tasks.
@@ -42,6 +59,14 @@ pub struct Tasks {
     live_on: BTreeMap<NodeId, BTreeSet<TaskId>>,
     by_name: BTreeMap<TaskName, BTreeSet<TaskId>>,
     by_batch: BTreeMap<BatchId, BTreeSet<TaskId>>,
+    /// By the node that keeps a place for their next attempt.
+    reserved_on: BTreeMap<NodeId, BTreeSet<TaskId>>,
+    /// Pending tasks that may be placed.
+    queue: Queue,
+    /// Pending tasks that may not be placed yet, by when they may.
+    held_back: BTreeSet<(Mono, TaskId)>,
+    /// How often a place was looked for, and when last.
+    looks: (u64, Option<WallTime>),
     /// Pending tasks by when they have waited long enough.
     waiting: BTreeSet<(Mono, TaskId)>,
     /// Ended tasks by when they ended.
@@ -59,6 +84,10 @@ impl Tasks {
             by_status: HashMap::new(),
             placed_on: BTreeMap::new(),
             live_on: BTreeMap::new(),
+            reserved_on: BTreeMap::new(),
+            queue: Queue::default(),
+            held_back: BTreeSet::new(),
+            looks: (0, None),
             by_name: BTreeMap::new(),
             by_batch: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -103,6 +132,49 @@ impl Tasks {
         self.by_status.get(&TaskStatus::Pending).into_iter().flatten()
     }
 
+    /// Those of them that may be placed now.
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Lets those into the queue whose back-off is over.
+    pub fn release(&mut self, now: Mono) {
+        while let Some((due, id)) = self.held_back.first().cloned() {
+            if due > now {
+                return;
+            }
+            self.held_back.pop_first();
+            if let Some(entry) = self.by_id.get(&id) {
+                self.queue.insert(&entry.task);
+            }
+        }
+    }
+
+    /// When the next back-off is over.
+    pub fn next_release(&self) -> Option<Mono> {
+        self.held_back.first().map(|(due, _)| *due)
+    }
+
+    /// A place is looked for.
+    pub fn note_look(&mut self, at: WallTime) {
+        self.looks = (self.looks.0 + 1, Some(at));
+    }
+
+    /// How often a place was looked for since a task began to wait, and when last.
+    pub const fn looks(&self, entry: &TaskEntry) -> (u64, Option<WallTime>) {
+        (self.looks.0.saturating_sub(entry.looks_before), self.looks.1)
+    }
+
+    /// Those for whose next attempt a place is kept somewhere, by node.
+    pub fn reserved(&self) -> impl Iterator<Item = &TaskEntry> {
+        self.reserved_on.values().flatten().filter_map(|id| self.by_id.get(id))
+    }
+
+    /// Those for whose next attempt a node keeps a place.
+    pub fn reserved_on(&self, node: &NodeId) -> impl Iterator<Item = &TaskEntry> {
+        self.reserved_on.get(node).into_iter().flatten().filter_map(|id| self.by_id.get(id))
+    }
+
     /// Those that hold a place on a node, oldest first.
     pub fn live_on(&self, node: &NodeId) -> impl Iterator<Item = &TaskEntry> {
         self.live_on.get(node).into_iter().flatten().filter_map(|id| self.by_id.get(id))
@@ -130,7 +202,8 @@ impl Tasks {
 
     /// Takes up a new task.
     pub(super) fn insert(&mut self, task: Task, at: Revision, now: Mono) {
-        self.put_back(TaskEntry { task: Arc::new(task), changed: at, waiting_since: now });
+        let looks_before = self.looks.0;
+        self.put_back(TaskEntry { task: Arc::new(task), changed: at, waiting_since: now, looks_before });
     }
 
     /// Takes up a task as it was before. None of its id is there.
@@ -159,8 +232,12 @@ impl Tasks {
         }
         let before = entry.clone();
         self.unindex(&before);
-        let waiting_since = if moved.attempt == before.task.attempt { before.waiting_since } else { now };
-        let after = TaskEntry { task: Arc::new(moved), changed: at, waiting_since };
+        let (waiting_since, looks_before) = if moved.attempt == before.task.attempt {
+            (before.waiting_since, before.looks_before)
+        } else {
+            (now, self.looks.0)
+        };
+        let after = TaskEntry { task: Arc::new(moved), changed: at, waiting_since, looks_before };
         self.index(&after);
         let task = Arc::clone(&after.task);
         self.by_id.insert(id.clone(), after);
@@ -187,6 +264,14 @@ impl Tasks {
         if let Some(node) = task.holds_place_on() {
             self.live_on.entry(node.clone()).or_default().insert(task.id.clone());
         }
+        if let Some(node) = &task.reserved {
+            self.reserved_on.entry(node.clone()).or_default().insert(task.id.clone());
+        }
+        if task.status() == TaskStatus::Pending && task.backoff().is_zero() {
+            self.queue.insert(task);
+        } else if task.status() == TaskStatus::Pending {
+            self.held_back.insert((entry.due(), task.id.clone()));
+        }
         if let Some(deadline) = self.deadline(entry) {
             self.waiting.insert((deadline, task.id.clone()));
         }
@@ -206,6 +291,13 @@ impl Tasks {
         if let Some(node) = task.holds_place_on() {
             drop_from(&mut self.live_on, node, &task.id);
         }
+        if let Some(node) = &task.reserved {
+            drop_from(&mut self.reserved_on, node, &task.id);
+        }
+        if task.status() == TaskStatus::Pending {
+            self.queue.remove(task);
+            self.held_back.remove(&(entry.due(), task.id.clone()));
+        }
         if let Some(deadline) = self.deadline(entry) {
             self.waiting.remove(&(deadline, task.id.clone()));
         }
@@ -214,11 +306,12 @@ impl Tasks {
         }
     }
 
-    /// When a pending task has waited long enough. None: it isn't pending, or may wait for ever.
+    /// When a pending task has waited long enough; that begins after its back-off. None: it isn't pending, or may wait
+    /// for ever.
     fn deadline(&self, entry: &TaskEntry) -> Option<Mono> {
         let timeout = entry.task.spec.pending_timeout.unwrap_or(self.pending_timeout);
         let waits = entry.task.status() == TaskStatus::Pending && !timeout.is_zero();
-        waits.then(|| entry.waiting_since + timeout)
+        waits.then(|| entry.due() + timeout)
     }
 }
 

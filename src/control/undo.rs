@@ -55,18 +55,14 @@ impl Undo {
     }
 }
 
-/// Puts a task back, with the place that it held and its node's duty to keep its log.
+/// Puts a task back, with the places that it held and its node's duty to keep its log.
 fn revert_task(nodes: &mut Nodes, tasks: &mut Tasks, id: &TaskId, before: Option<TaskEntry>) {
     let withdrawn = tasks.remove(id);
-    if let Some(task) = &withdrawn
-        && let Some(node) = task.holds_place_on()
-    {
-        nodes.release(node, &task.spec);
+    if let Some(task) = &withdrawn {
+        task.places().for_each(|node| nodes.release(node, id, &task.spec));
     }
     let Some(before) = before else { return };
-    if let Some(node) = before.task.holds_place_on() {
-        nodes.reserve(node, &before.task.spec);
-    }
+    before.task.places().for_each(|node| nodes.reserve(node, id, &before.task.spec));
     if let Some(on) = before.task.placement().filter(|_| withdrawn.is_none()) {
         nodes.keep_log(&on.node, id);
     }

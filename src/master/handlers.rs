@@ -56,6 +56,7 @@ impl Api {
             MasterRoute::GetTask => self.get_task(word),
             MasterRoute::StopTask => self.stop_task(word, request),
             MasterRoute::DeleteTask => self.delete_task(word),
+            MasterRoute::WhyTask => self.why_task(word),
             MasterRoute::TaskLogs => self.task_logs(word, request),
             MasterRoute::LogsTicket => self.logs_ticket(word),
             MasterRoute::Register => self.register(request),
@@ -126,6 +127,7 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
     match route {
         MasterRoute::ListTasks
         | MasterRoute::GetTask
+        | MasterRoute::WhyTask
         | MasterRoute::TaskLogs
         | MasterRoute::LogsTicket
         | MasterRoute::ListNodes

@@ -1,4 +1,5 @@
-//! The scheduler thread: places what waits, as soon as there may be room, and at the latest each tick.
+//! The scheduler thread: places what waits, as soon as there may be room or a back-off is over, and at the latest each
+//! tick.
 //!
 //! It decides nothing itself: `control::schedule` makes the plan, [`State::schedule`] applies it. A placement is
 //! handed to the dispatcher once it is durable, never before.
@@ -11,7 +12,7 @@ use crossbeam_channel::{after, select};
 use crate::master::dispatch::Dispatcher;
 use crate::master::journal::Fate;
 use crate::master::state::{Placed, State};
-use crate::model::time::Now;
+use crate::model::time::{Mono, Now};
 use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
 
@@ -21,10 +22,15 @@ pub fn run(state: &State, dispatcher: &Arc<Dispatcher>, tick: Duration, stop: &S
         while look(state, clock::now(), pushing_to(dispatcher)) && !stop.requested() {}
         select! {
             recv(state.work()) -> _ => {}
-            recv(after(tick)) -> _ => {}
+            recv(after(pause(state, tick, clock::mono()))) -> _ => {}
             recv(stop.channel_ref()) -> _ => {}
         }
     }
+}
+
+/// How long nobody looks, unless woken: until the next tick, or the next end of a back-off.
+fn pause(state: &State, tick: Duration, now: Mono) -> Duration {
+    state.next_release().map_or(tick, |due| due.since(now).min(tick))
 }
 
 fn pushing_to(dispatcher: &Arc<Dispatcher>) -> impl FnOnce(Vec<Placed>) + Send + 'static {

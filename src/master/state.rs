@@ -8,9 +8,11 @@
 //! Order: nodes before tasks, see `locks`. Nothing is logged, sent or written with a lock held.
 
 mod cluster;
+mod drain;
 mod quarantine;
 mod silence;
 mod submit;
+mod why;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::canary::{Canary, sings};
 use crate::control::change::{self, Change, Misfit};
+use crate::control::demand::Demand;
 use crate::control::nodes::Nodes;
 use crate::control::snapshot::Snapshot;
 use crate::control::tasks::{Ambiguous, Filter, Found, Tasks};
@@ -37,6 +40,7 @@ use crate::model::time::{Mono, Now};
 use crate::store::{Store, StoreError, Stored};
 
 pub use cluster::{BeatError, ForgetNodeError, RegisterError, Registered, ReportError};
+pub use drain::{Move, Preparation};
 pub use silence::Lost;
 pub use submit::{CreateError, ForgetError, StopError, StopOutcome};
 
@@ -212,11 +216,6 @@ impl State {
         self.locks.read_tasks().count(status)
     }
 
-    /// Why nothing is placed just now, in words.
-    pub fn why_pending(&self) -> String {
-        fit::explain(&self.locks.read_nodes())
-    }
-
     /// Places what waits, a bounded number at once; nothing while the store fails. True: there may be more to place
     /// right away.
     pub fn schedule(&self, now: Now) -> (AsOf<Vec<Placed>>, bool) {
@@ -224,8 +223,10 @@ impl State {
         if self.journal.is_failing() {
             return (AsOf { value: Vec::new(), at: self.journal.last_position() }, false);
         }
+        tasks.release(now.mono);
+        tasks.note_look(now.wall);
         let plan = schedule::plan(&nodes, &tasks, PLACED_AT_ONCE);
-        let more = plan.stuck.is_none() && plan.placements.len() == PLACED_AT_ONCE;
+        let more = plan.placements.len() == PLACED_AT_ONCE;
         let mut placed = Vec::with_capacity(plan.placements.len());
         for (id, node) in plan.placements {
             let revision = self.journal.next_position();
@@ -245,6 +246,11 @@ impl State {
         (AsOf { value: placed, at: self.journal.last_position() }, more)
     }
 
+    /// When a task's back-off is over that may not be placed before.
+    pub fn next_release(&self) -> Option<Mono> {
+        self.locks.read_tasks().next_release()
+    }
+
     /// Fails the tasks that waited for a node as long as they may; none while the store fails.
     pub fn expire_waiting(&self, now: Now) -> AsOf<Vec<TaskId>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
@@ -252,9 +258,9 @@ impl State {
             return AsOf { value: Vec::new(), at: self.journal.last_position() };
         }
         let overdue = tasks.overdue(now.mono);
-        let why = if overdue.is_empty() { String::new() } else { fit::explain(&nodes) };
         for task in &overdue {
-            let why = format!("no node took it in time: {why}");
+            let demand = tasks.get(task).map_or_else(Demand::default, |task| Demand::of(&task.spec));
+            let why = format!("no node took it in time: {}", fit::explain(&nodes, &demand));
             let step = Step::Expire { at: now.wall, why };
             let _ = self.commit(&mut nodes, &mut tasks, Change::Advanced { task: task.clone(), step }, now);
         }

@@ -6,6 +6,7 @@
 pub mod id;
 pub mod node;
 pub mod resources;
+pub mod restart;
 pub mod spec;
 pub mod task;
 pub mod time;

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::model::resources::{CpuMillis, MemoryBytes};
+use crate::model::restart::Restart;
 
 /// Longest `stop_grace` and longest `pending_timeout` that a user may ask for: a year.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(365 * 86_400);
@@ -25,7 +26,7 @@ pub const RESERVED_LABEL_PREFIX: &str = "podling.";
 pub struct SpecError(String);
 
 impl SpecError {
-    fn new(text: impl Into<String>) -> Self {
+    pub(in crate::model) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 }
@@ -63,12 +64,40 @@ pub struct TaskSpec {
     pub user: Option<UserName>,
     /// The folder that the command starts in; None: the image's.
     pub workdir: Option<WorkDir>,
+    /// Labels that its node must have.
+    pub constraints: Labels,
+    /// After which ends it is tried again.
+    pub restart: Restart,
     /// How long the task may wait for a node. None: the master's setting. Zero: for ever.
     pub pending_timeout: Option<Duration>,
     /// What becomes of the task when its node is lost.
     pub on_node_lost: OnNodeLost,
     /// Between TERM and KILL when it is stopped.
     pub stop_grace: Duration,
+}
+
+impl TaskSpec {
+    /// What an image alone stands for: its own command, nothing published, no limits, every default.
+    pub fn of_image(image: ImageRef) -> Self {
+        Self {
+            image,
+            command: Vec::new(),
+            env: Variables::default(),
+            labels: Labels::default(),
+            ports: Ports::default(),
+            cpu: None,
+            memory: None,
+            network: Network::default(),
+            pull: PullPolicy::default(),
+            user: None,
+            workdir: None,
+            constraints: Labels::default(),
+            restart: Restart::NEVER,
+            pending_timeout: None,
+            on_node_lost: OnNodeLost::default(),
+            stop_grace: DEFAULT_STOP_GRACE,
+        }
+    }
 }
 
 /// An image's name with an optional tag and digest, as the Engine reads it.

@@ -4,11 +4,15 @@
 //! to it is a [`Step`], and [`Task::advance`] (in `task/advance.rs`) is the one function that applies it. Late, doubled
 //! and backward steps are refused as data: the caller decides whether that is news or noise.
 //!
+//! An attempt that ends may be followed by another one (`task/again.rs`): as the restart policy says, because its node
+//! was lost, or because it is moved off a node that is drained. Each one that was is kept in [`Task::past`].
+//!
 //! Invariant: (attempt, state) never decreases. `completed` means exit code 0; `failed` never has it.
 //! Deliberately absent: clocks, nodes' health, placement. A step carries all that it needs, so that replaying the
 //! same steps gives the same task.
 
 mod advance;
+mod again;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +25,9 @@ use crate::model::time::WallTime;
 
 /// How often nodes may refuse a task's attempts before it fails.
 pub const MAX_REFUSALS: usize = 5;
+
+/// How many past attempts of a task are kept, the latest.
+pub const MOST_PAST: usize = 100;
 
 /// What a user asked to run, and how far it has come.
 #[derive(Clone, Debug)]
@@ -41,6 +48,16 @@ pub struct Task {
     pub refused_by: Vec<NodeId>,
     /// The node that was lost with its last attempt, or whose lease on it ran out: better not there again.
     pub lost_on: Option<NodeId>,
+    /// How many further tries its restart policy has given it.
+    pub tries: u32,
+    /// How many of the last attempts failed in a row, none of which ran for long.
+    pub streak: u32,
+    /// The attempts before this one, oldest first, the latest [`MOST_PAST`] of them.
+    pub past: Vec<Past>,
+    /// A node that keeps a place for its next attempt, besides the one that it holds.
+    pub reserved: Option<NodeId>,
+    /// Since when its attempt is being ended so that the next one can run where a place is reserved.
+    pub moving: Option<WallTime>,
     /// A user's wish that it end.
     pub stop: Option<StopIntent>,
     /// Where in its life it is.
@@ -78,6 +95,32 @@ pub struct Placement {
     pub revision: Revision,
 }
 
+/// An attempt that ended, and was followed by another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// Which one.
+    pub attempt: Attempt,
+    /// Where it was placed.
+    pub on: Placement,
+    /// Its container, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerId>,
+    /// When that started, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<WallTime>,
+    /// When it ended.
+    pub finished_at: WallTime,
+    /// The Engine's exit code, where a container ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Why it ended; none: with exit code 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The end in words, where there is something to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// Where in its life a task is, with what is known there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -88,6 +131,9 @@ pub enum TaskState {
         since: WallTime,
         /// The last words about why it still waits.
         detail: Option<String>,
+        /// How long it waits before it is to be placed at all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backoff: Option<Duration>,
     },
     /// A node owns it; its container doesn't run yet.
     Scheduled {
@@ -280,6 +326,18 @@ pub enum Step {
         /// In words.
         why: String,
     },
+    /// A place for its next attempt is kept on another node, so that it can be moved there.
+    Reserve {
+        /// That node.
+        node: NodeId,
+    },
+    /// That place is given back.
+    Unreserve,
+    /// Its attempt is to end, so that the next one can run where a place is kept.
+    Move {
+        /// When that was decided.
+        at: WallTime,
+    },
 }
 
 /// How an attempt ended, as its node tells it.
@@ -317,7 +375,7 @@ impl Task {
         batch: Option<BatchMember>,
         created_at: WallTime,
     ) -> Self {
-        let state = TaskState::Pending { since: created_at, detail: None };
+        let state = TaskState::Pending { since: created_at, detail: None, backoff: None };
         Self {
             id,
             name,
@@ -327,6 +385,11 @@ impl Task {
             attempt: Attempt::FIRST,
             refused_by: Vec::new(),
             lost_on: None,
+            tries: 0,
+            streak: 0,
+            past: Vec::new(),
+            reserved: None,
+            moving: None,
             stop: None,
             state,
         }
@@ -361,6 +424,24 @@ impl Task {
             TaskState::Scheduled { on, .. } | TaskState::Running { on, .. } => Some(&on.node),
             TaskState::Pending { .. } | TaskState::Ended(_) => None,
         }
+    }
+
+    /// The nodes on which it takes up a place: the one that owns its attempt, and the one that keeps a place for the next.
+    pub fn places(&self) -> impl Iterator<Item = &NodeId> {
+        self.holds_place_on().into_iter().chain(&self.reserved)
+    }
+
+    /// How long it waits before it is to be placed at all, from when it began to wait.
+    pub fn backoff(&self) -> Duration {
+        match &self.state {
+            TaskState::Pending { backoff, .. } => backoff.unwrap_or_default(),
+            TaskState::Scheduled { .. } | TaskState::Running { .. } | TaskState::Ended(_) => Duration::ZERO,
+        }
+    }
+
+    /// Whether its node is to end it: a user asked for that, or it is being moved.
+    pub const fn is_to_end(&self) -> bool {
+        self.stop.is_some() || self.moving.is_some()
     }
 
     /// Whether its next attempt should go elsewhere, where another node fits.

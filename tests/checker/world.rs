@@ -13,9 +13,7 @@ use podling::control::tasks::Tasks;
 use podling::model::id::{AttemptKey, ContainerId, Epoch, Incarnation, NodeId, Revision, TaskId};
 use podling::model::node::{NodeAddress, NodeStatus, Registration};
 use podling::model::resources::{CpuMillis, MemoryBytes};
-use podling::model::spec::{
-    DEFAULT_STOP_GRACE, Labels, Network, OnNodeLost, Ports, PullPolicy, TaskSpec, Variables,
-};
+use podling::model::spec::{Network, OnNodeLost, PullPolicy, TaskSpec};
 use podling::model::task::{
     Ending, Outcome, Placement, Reason, Step, StopIntent, Task, TaskState, TaskStatus,
 };
@@ -298,20 +296,11 @@ impl World {
 fn new_task(id: &TaskId, text: &str) -> NewTask {
     let leased = text.starts_with('l');
     let spec = TaskSpec {
-        image: "podling/busybox".parse().unwrap(),
-        command: Vec::new(),
-        env: Variables::default(),
-        labels: Labels::default(),
-        ports: Ports::default(),
         cpu: Some(CpuMillis(1000)),
-        memory: None,
         network: Network::None,
         pull: PullPolicy::Never,
-        user: None,
-        workdir: None,
-        pending_timeout: None,
         on_node_lost: if leased { OnNodeLost::Reschedule } else { OnNodeLost::Fail },
-        stop_grace: DEFAULT_STOP_GRACE,
+        ..TaskSpec::of_image("podling/busybox".parse().unwrap())
     };
     NewTask { id: id.clone(), name: "t".parse().unwrap(), spec: Arc::new(spec), replica: false }
 }

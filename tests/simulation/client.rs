@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use podling::api::wire::spec::Creation;
 use podling::model::id::TaskId;
-use podling::model::spec::{Labels, Network, OnNodeLost, Ports, PullPolicy, TaskSpec, Variables};
+use podling::model::spec::{Network, OnNodeLost, TaskSpec, Variables};
 
 use super::net::{Reply, Request};
 use super::rng::Rng;
@@ -179,19 +179,10 @@ fn spec(rng: &mut Rng) -> TaskSpec {
         _ => "a/b",
     };
     TaskSpec {
-        image: image.parse().expect("it is an image"),
-        command: Vec::new(),
         env: Variables::new(env).expect("they are variables"),
-        labels: Labels::default(),
-        ports: Ports::default(),
-        cpu: None,
-        memory: None,
         network: Network::None,
-        pull: PullPolicy::Missing,
-        user: None,
-        workdir: None,
-        pending_timeout: None,
         on_node_lost: if rng.permille(450) { OnNodeLost::Reschedule } else { OnNodeLost::Fail },
         stop_grace: Duration::from_millis(rng.within(0, 8_000)),
+        ..TaskSpec::of_image(image.parse().expect("it is an image"))
     }
 }

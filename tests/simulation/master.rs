@@ -224,7 +224,7 @@ impl Master {
 
     /// Every task, as clients see it.
     pub(crate) fn tasks(&self) -> Vec<Seen> {
-        self.running.as_ref().map(|running| running.list()).unwrap_or_default()
+        self.running.as_ref().map(|running| running.list(Now::default())).unwrap_or_default()
     }
 }
 
@@ -250,11 +250,11 @@ impl Running {
                 Err(ForgetError::StoreFull) => Err((507, "store_full")),
             },
             Request::Get { task } => match self.state.task(task.as_str()) {
-                Ok(Some(found)) => Ok((Reply::Task(Box::new(self.see(&found.value))), found.at)),
+                Ok(Some(found)) => Ok((Reply::Task(Box::new(self.see(&found.value, now))), found.at)),
                 Ok(None) => Err((404, "task_not_found")),
                 Err(_) => Err((409, "ambiguous")),
             },
-            Request::List => Ok((Reply::Tasks(self.list()), self.state.journal().last_position())),
+            Request::List => Ok((Reply::Tasks(self.list(now)), self.state.journal().last_position())),
             Request::Assign(_) | Request::StopThere { .. } => Err((404, "not_found")),
         }
     }
@@ -323,14 +323,14 @@ impl Running {
         Ok((Reply::Done, stopped.at))
     }
 
-    fn see(&self, task: &podling::model::task::Task) -> Seen {
-        let why = (task.status() == TaskStatus::Pending).then(|| self.state.why_pending());
-        show::seen(task, why)
+    fn see(&self, task: &Arc<podling::model::task::Task>, now: Now) -> Seen {
+        let waits = self.state.waits(std::slice::from_ref(task), now);
+        show::seen(task, waits.into_values().next())
     }
 
-    fn list(&self) -> Vec<Seen> {
+    fn list(&self, now: Now) -> Vec<Seen> {
         let found = self.state.tasks(&Filter::default(), None, 10_000).value.0;
-        found.iter().map(|task| self.see(task)).collect()
+        found.iter().map(|task| self.see(task, now)).collect()
     }
 
     /// Tasks that wait, nothing keeps from any node, and for which some node has room.

@@ -30,9 +30,9 @@ pub(crate) fn hash(wanted: &[Creation]) -> [u8; 32] {
 }
 
 /// A task as clients see it.
-pub(crate) fn seen(task: &Task, why_pending: Option<String>) -> Seen {
+pub(crate) fn seen(task: &Task, waits: Option<String>) -> Seen {
     let (container, started_at, exit_code, reason, detail) = match &task.state {
-        TaskState::Pending { detail, .. } => (None, None, None, None, detail.clone().or(why_pending)),
+        TaskState::Pending { detail, .. } => (None, None, None, None, waits.or_else(|| detail.clone())),
         TaskState::Scheduled { detail, .. } => (None, None, None, None, detail.clone()),
         TaskState::Running { container, started_at, .. } => {
             (Some(container.clone()), Some(*started_at), None, None, None)

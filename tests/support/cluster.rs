@@ -11,9 +11,7 @@ use podling::control::tasks::Tasks;
 use podling::model::id::{Incarnation, NodeId, Revision, TaskId};
 use podling::model::node::{Availability, NodeAddress, NodeStatus, Registration};
 use podling::model::resources::{CpuMillis, MemoryBytes};
-use podling::model::spec::{
-    DEFAULT_STOP_GRACE, Labels, Network, OnNodeLost, Ports, PullPolicy, TaskSpec, Variables,
-};
+use podling::model::spec::{Network, PullPolicy, TaskSpec};
 use podling::model::task::{Placement, Step};
 use podling::model::time::{Mono, Now, WallTime};
 
@@ -31,20 +29,10 @@ pub(crate) fn at(secs: u64) -> Now {
 
 pub(crate) fn spec() -> Arc<TaskSpec> {
     Arc::new(TaskSpec {
-        image: "podling/busybox".parse().unwrap(),
         command: vec!["true".to_owned()],
-        env: Variables::default(),
-        labels: Labels::default(),
-        ports: Ports::default(),
-        cpu: None,
-        memory: None,
         network: Network::None,
         pull: PullPolicy::Never,
-        user: None,
-        workdir: None,
-        pending_timeout: None,
-        on_node_lost: OnNodeLost::Fail,
-        stop_grace: DEFAULT_STOP_GRACE,
+        ..TaskSpec::of_image("podling/busybox".parse().unwrap())
     })
 }
 

@@ -20,7 +20,7 @@ use podling::engine::{
 };
 use podling::model::id::{Attempt, ContainerId};
 use podling::model::resources::MemoryBytes;
-use podling::model::spec::{Labels, Network, OnNodeLost, Ports, PullPolicy, TaskSpec, Variables};
+use podling::model::spec::{Network, TaskSpec, Variables};
 use ulid::Ulid;
 
 pub(crate) use docker::IMAGE;
@@ -115,20 +115,10 @@ pub(crate) fn program(script: &str, hollow: &[(&str, &str)]) -> TaskSpec {
     let env: BTreeMap<String, String> =
         hollow.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     TaskSpec {
-        image: IMAGE.parse().unwrap(),
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         env: Variables::new(env).unwrap(),
-        labels: Labels::default(),
-        ports: Ports::default(),
-        cpu: None,
-        memory: None,
         network: Network::None,
-        pull: PullPolicy::Missing,
-        user: None,
-        workdir: None,
-        pending_timeout: None,
-        on_node_lost: OnNodeLost::Fail,
-        stop_grace: Duration::from_secs(10),
+        ..TaskSpec::of_image(IMAGE.parse().unwrap())
     }
 }
 

@@ -10,6 +10,7 @@ pub mod node;
 pub mod spec;
 pub mod task;
 mod time;
+pub mod why;
 
 use std::fmt;
 

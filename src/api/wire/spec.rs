@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Mistake, MistakeKind, millis, present};
 use crate::model::id::TaskName;
 use crate::model::resources::{CpuMillis, MemoryBytes};
+use crate::model::restart::{Restart, RestartPolicy};
 use crate::model::spec::{
     DEFAULT_STOP_GRACE, LONGEST_WAIT, Labels, Network, OnNodeLost, PortMapping, Ports, PullPolicy, TaskSpec,
     Variables,
@@ -57,10 +58,10 @@ pub struct TaskRequest {
     /// Folder that the command starts in.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
-    /// Node labels that must match. Not built.
+    /// Labels that the node must have.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub constraints: Option<Value>,
-    /// Restart policy. Only `never` is built.
+    pub constraints: Option<BTreeMap<String, String>>,
+    /// Restart policy.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartWire>,
     /// `fail`, `reschedule`.
@@ -92,6 +93,21 @@ pub struct RestartWire {
     /// Further tries at most.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
+}
+
+impl From<Restart> for RestartWire {
+    fn from(restart: Restart) -> Self {
+        Self { policy: restart.policy.as_str().to_owned(), max: restart.max }
+    }
+}
+
+impl TryFrom<RestartWire> for Restart {
+    type Error = Mistake;
+
+    fn try_from(wire: RestartWire) -> Result<Self, Mistake> {
+        let policy: RestartPolicy = field("restart.policy", wire.policy.parse())?;
+        field("restart", Self::new(policy, wire.max))
+    }
 }
 
 /// A published port.
@@ -142,24 +158,11 @@ impl TryFrom<TaskRequest> for Creation {
 }
 
 fn refuse_what_is_not_built(request: &TaskRequest) -> Result<(), Mistake> {
-    let unbuilt = [
-        ("constraints", request.constraints.is_some()),
-        ("secrets", request.secrets.is_some()),
-        ("mounts", request.mounts.is_some()),
-    ];
+    let unbuilt = [("secrets", request.secrets.is_some()), ("mounts", request.mounts.is_some())];
     if let Some((field, _)) = unbuilt.into_iter().find(|(_, given)| *given) {
         return Err(Mistake::not_supported(field, "is not supported yet"));
     }
-    match request.restart.as_ref().map(|restart| restart.policy.as_str()) {
-        None | Some("never") => Ok(()),
-        Some("on-failure" | "always") => {
-            Err(Mistake::not_supported("restart", "only the policy never is supported yet"))
-        }
-        Some(other) => {
-            let why = format!("{other:?} must be never, on-failure or always");
-            Err(Mistake::invalid("restart.policy", why))
-        }
-    }
+    Ok(())
 }
 
 /// How a container is made, as JSON. Part of a task's view and of an assignment.
@@ -197,6 +200,12 @@ pub struct SpecWire {
     /// Folder that the command starts in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
+    /// Labels that the node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub constraints: BTreeMap<String, String>,
+    /// Restart policy; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartWire>,
     /// `fail`, `reschedule`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_node_lost: Option<String>,
@@ -222,6 +231,8 @@ impl From<TaskRequest> for SpecWire {
             pull: request.pull,
             user: request.user,
             workdir: request.workdir,
+            constraints: request.constraints.unwrap_or_default(),
+            restart: request.restart,
             on_node_lost: request.on_node_lost,
             pending_timeout_ms: request.pending_timeout_ms,
             stop_grace_ms: request.stop_grace_ms,
@@ -248,6 +259,8 @@ impl From<&TaskSpec> for SpecWire {
             pull: Some(spec.pull.as_str().to_owned()),
             user: spec.user.as_ref().map(|user| user.as_str().to_owned()),
             workdir: spec.workdir.as_ref().map(|folder| folder.as_str().to_owned()),
+            constraints: spec.constraints.as_map().clone(),
+            restart: (spec.restart != Restart::NEVER).then(|| RestartWire::from(spec.restart)),
             on_node_lost: Some(spec.on_node_lost.as_str().to_owned()),
             pending_timeout_ms: spec.pending_timeout.map(millis),
             stop_grace_ms: Some(millis(spec.stop_grace)),
@@ -279,6 +292,8 @@ impl TryFrom<SpecWire> for TaskSpec {
             pull: field("pull", wire.pull.as_deref().map_or(Ok(PullPolicy::default()), str::parse))?,
             user: field("user", wire.user.as_deref().map(str::parse).transpose())?,
             workdir: field("workdir", wire.workdir.as_deref().map(str::parse).transpose())?,
+            constraints: field("constraints", Labels::new(wire.constraints))?,
+            restart: wire.restart.map_or(Ok(Restart::NEVER), Restart::try_from)?,
             on_node_lost: field(
                 "on_node_lost",
                 wire.on_node_lost.as_deref().map_or(Ok(OnNodeLost::default()), str::parse),
@@ -364,7 +379,7 @@ mod tests {
             r#"{"name":"web","image":"nginx:1","command":["a","b"],"env":{"K":"V"},"labels":{"l":"1"},
                 "ports":[{"host":8080,"container":80}],"cpu_millis":500,"memory_bytes":268435456,"network":"bridge",
                 "pull":"always","user":"1000:1000","workdir":"/srv","pending_timeout_ms":0,"stop_grace_ms":5,
-                "restart":{"policy":"never"},"on_node_lost":"reschedule"}"#,
+                "restart":{"policy":"on-failure","max":2},"constraints":{"disk":"ssd"},"on_node_lost":"reschedule"}"#,
         );
         let spec = creation.unwrap().spec;
         let again = TaskSpec::try_from(SpecWire::from(&*spec)).unwrap();
@@ -402,6 +417,14 @@ mod tests {
             ),
             (r#"{"name":"web","image":"x","count":0}"#, "count: must be 1 to 100000"),
             (r#"{"name":"web","image":"x","on_node_lost":"pray"}"#, "on_node_lost: \"pray\""),
+            (
+                r#"{"name":"web","image":"x","restart":{"policy":"maybe"}}"#,
+                "restart.policy: \"maybe\" must be never",
+            ),
+            (r#"{"name":"web","image":"x","restart":{"policy":"never","max":1}}"#, "restart: max needs"),
+            (r#"{"name":"web","image":"x","restart":{"policy":"always","max":0}}"#, "restart: max must be 1"),
+            (r#"{"name":"web","image":"x","constraints":{"":"ssd"}}"#, "constraints: the key"),
+            (r#"{"name":"web","image":"x","constraints":["disk"]}"#, "constraints: invalid type: sequence"),
         ] {
             let (kind, text) = refused(json);
             assert_eq!(kind, MistakeKind::Invalid, "{json}");
@@ -411,13 +434,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_says_so() {
-        for extra in [
-            r#""constraints":{"disk":"ssd"}"#,
-            r#""restart":{"policy":"always"}"#,
-            r#""network":"node""#,
-            r#""secrets":[]"#,
-            r#""mounts":[]"#,
-        ] {
+        for extra in [r#""network":"node""#, r#""secrets":[]"#, r#""mounts":[]"#] {
             let (kind, text) = refused(&format!(r#"{{"name":"web","image":"x",{extra}}}"#));
             assert_eq!(kind, MistakeKind::NotSupported, "{extra}: {text}");
         }

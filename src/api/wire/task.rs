@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::spec::SpecWire;
 use super::{Mistake, present, spec, time};
 use crate::model::id::{Attempt, BatchId, ContainerId, NodeId, TaskId, TaskName};
-use crate::model::task::{Outcome, Reason, Task, TaskState, TaskStatus};
+use crate::model::task::{Outcome, Past, Reason, Task, TaskState, TaskStatus};
 use crate::model::time::WallTime;
 
 /// A task (GET /tasks/:id).
@@ -52,6 +52,12 @@ pub struct TaskView {
     /// What it is busy with or waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The node that keeps a place for its next attempt, while it is moved off a node that is drained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving_to: Option<NodeId>,
+    /// The attempts before this one, oldest first, the latest hundred; only where one task is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<PastView>,
     /// The batch that it was created in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_id: Option<BatchId>,
@@ -81,6 +87,8 @@ impl From<&Task> for TaskView {
             reason: None,
             error: None,
             detail: None,
+            moving_to: task.reserved.clone(),
+            attempts: Vec::new(),
             batch_id: task.batch.as_ref().map(|batch| batch.id.clone()),
             index: task.batch.as_ref().map(|batch| batch.index),
             spec: SpecWire::from(&*task.spec),
@@ -94,6 +102,11 @@ impl From<&Task> for TaskView {
 }
 
 impl TaskView {
+    /// A task with the attempts that it had before.
+    pub fn whole(task: &Task) -> Self {
+        Self { attempts: task.past.iter().map(PastView::from).collect(), ..Self::from(task) }
+    }
+
     fn take_state(&mut self, state: &TaskState) {
         match state {
             TaskState::Pending { detail, .. } | TaskState::Scheduled { detail, .. } => {
@@ -115,6 +128,52 @@ impl TaskView {
                     Outcome::Stopped => Some(Reason::Stopped),
                 };
             }
+        }
+    }
+}
+
+/// An attempt that ended, and was followed by another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastView {
+    /// Which one.
+    pub attempt: Attempt,
+    /// The node that owned it.
+    pub node_id: NodeId,
+    /// Its container, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<ContainerId>,
+    /// When it was placed.
+    #[serde(with = "time::required")]
+    pub scheduled_at: WallTime,
+    /// When its container started, if it did.
+    #[serde(default, with = "time::optional", skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<WallTime>,
+    /// When it ended.
+    #[serde(with = "time::required")]
+    pub finished_at: WallTime,
+    /// The Engine's exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Why it ended, as a code; absent: with exit code 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Why it ended, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl From<&Past> for PastView {
+    fn from(past: &Past) -> Self {
+        Self {
+            attempt: past.attempt,
+            node_id: past.on.node.clone(),
+            container_id: past.container.clone(),
+            scheduled_at: past.on.at,
+            started_at: past.started_at,
+            finished_at: past.finished_at,
+            exit_code: past.exit_code,
+            reason: past.reason,
+            error: past.error.clone(),
         }
     }
 }

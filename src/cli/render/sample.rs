@@ -21,6 +21,8 @@ pub(crate) fn at(secs: u64) -> WallTime {
 /// A task that was just accepted.
 pub(crate) fn task() -> TaskView {
     TaskView {
+        moving_to: None,
+        attempts: Vec::new(),
         task_id: "01JD0000000000000000000001".parse().unwrap(),
         name: "web".parse().unwrap(),
         status: TaskStatus::Pending,

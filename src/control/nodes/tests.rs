@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::id::Incarnation;
 use crate::model::node::{NodeAddress, Registration};
-use crate::model::spec::{Labels, Network, OnNodeLost, Ports, PullPolicy, Variables};
+use crate::model::spec::TaskSpec;
 
 fn now(secs: u64) -> Now {
     Now { mono: Mono::from_boot(Duration::from_secs(secs)), wall: WallTime::from_unix_millis(secs * 1000) }
@@ -32,22 +32,11 @@ fn node(name: &str, capacity: u32) -> Node {
 }
 
 fn spec() -> TaskSpec {
-    TaskSpec {
-        image: "busybox".parse().unwrap(),
-        command: Vec::new(),
-        env: Variables::default(),
-        labels: Labels::default(),
-        ports: Ports::default(),
-        cpu: None,
-        memory: None,
-        network: Network::None,
-        pull: PullPolicy::Missing,
-        user: None,
-        workdir: None,
-        pending_timeout: None,
-        on_node_lost: OnNodeLost::Fail,
-        stop_grace: Duration::ZERO,
-    }
+    TaskSpec::of_image("busybox".parse().unwrap())
+}
+
+fn task() -> TaskId {
+    "01JD0000000000000000000000".parse().unwrap()
 }
 
 fn beat(capacity: u32) -> Beat {
@@ -101,7 +90,7 @@ fn three() -> Nodes {
     let mut nodes = Nodes::default();
     for (name, at) in [("a", 100), ("b", 103), ("c", 106)] {
         nodes.register(node(name, 1), now(at));
-        nodes.reserve(&id(name), &spec());
+        nodes.reserve(&id(name), &task(), &spec());
     }
     nodes
 }
@@ -113,7 +102,7 @@ fn judged(nodes: &mut Nodes, at: u64) -> String {
         nodes.set_status(&one.node, NodeStatus::Offline).unwrap();
     }
     for one in judged.iter().filter(|one| !one.is_held) {
-        nodes.release(&one.node, &spec());
+        nodes.release(&one.node, &task(), &spec());
     }
     let word = |one: &Silent| {
         let name = if one.was_online { one.node.as_str().to_uppercase() } else { one.node.to_string() };

@@ -2,29 +2,14 @@
 
 use super::*;
 use crate::model::id::Attempt;
-use crate::model::spec::{Labels, Network, OnNodeLost, Ports, PullPolicy, Variables};
+use crate::model::spec::OnNodeLost;
 
 fn key(task: &str, attempt: u32) -> AttemptKey {
     AttemptKey { task: format!("{task:0<20}").parse().unwrap(), attempt: Attempt(attempt) }
 }
 
 fn order(key: &AttemptKey) -> Order {
-    let spec = TaskSpec {
-        image: "busybox".parse().unwrap(),
-        command: Vec::new(),
-        env: Variables::default(),
-        labels: Labels::default(),
-        ports: Ports::default(),
-        cpu: None,
-        memory: None,
-        network: Network::None,
-        pull: PullPolicy::Missing,
-        user: None,
-        workdir: None,
-        pending_timeout: None,
-        on_node_lost: OnNodeLost::Fail,
-        stop_grace: DEFAULT_STOP_GRACE,
-    };
+    let spec = TaskSpec::of_image("busybox".parse().unwrap());
     Order { key: key.clone(), name: "t".parse().unwrap(), index: None, spec: Arc::new(spec) }
 }
 

@@ -177,7 +177,6 @@ fn log_config(log_max_bytes: u64) -> LogConfig {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use serde_json::json;
 
@@ -185,26 +184,21 @@ mod tests {
     use crate::engine::{ContainerKey, Owner};
     use crate::model::id::Attempt;
     use crate::model::resources::MemoryBytes;
-    use crate::model::spec::{Labels, Network, OnNodeLost, Ports, Protocol, PullPolicy, Variables};
+    use crate::model::spec::{Labels, OnNodeLost, Ports, Protocol, Variables};
 
     fn request() -> ContainerRequest {
         let map = |k: &str, v: &str| BTreeMap::from([(k.to_owned(), v.to_owned())]);
         let port = |host, protocol| PortMapping { host, container: 80, protocol };
         let spec = TaskSpec {
-            image: "podling/busybox:latest".parse().unwrap(),
             command: vec!["sh".to_owned(), "-c".to_owned(), "exit 7".to_owned()],
             env: Variables::new(map(INDEX_VARIABLE, "mine")).unwrap(),
             labels: Labels::new(map("team", "a")).unwrap(),
             ports: Ports::new(vec![port(8080, Protocol::Tcp), port(8081, Protocol::Tcp)]).unwrap(),
             cpu: Some(CpuMillis(500)),
             memory: Some(MemoryBytes(64 << 20)),
-            network: Network::Bridge,
-            pull: PullPolicy::Missing,
             user: Some("1000:1000".parse().unwrap()),
             workdir: Some("/srv".parse().unwrap()),
-            pending_timeout: None,
-            on_node_lost: OnNodeLost::Fail,
-            stop_grace: Duration::from_secs(10),
+            ..TaskSpec::of_image("podling/busybox:latest".parse().unwrap())
         };
         let owner = Owner { cluster: "c".repeat(26).parse().unwrap(), node: "n1".parse().unwrap() };
         let key = ContainerKey { owner, task: "t".repeat(26).parse().unwrap(), attempt: Attempt(2) };

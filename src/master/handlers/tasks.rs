@@ -11,9 +11,11 @@ use crate::api::routes;
 use crate::api::wire::log::LogsTicket;
 use crate::api::wire::spec::{Creation as Wanted, MAX_COUNT, TaskRequest};
 use crate::api::wire::task::{BatchCreated, BatchItem, StopRequest, TaskView};
+use crate::api::wire::why::{AmountView, BecauseView, NodeFitView, WhyView};
 use crate::api::wire::{self, Page};
 use crate::control::change::{Creation, KeyUse};
 use crate::control::tasks::{Ambiguous, Filter};
+use crate::control::why::{Amount, Because, NodeFit, Why};
 use crate::http::{Problem, Request, Response};
 use crate::master::journal::Fate;
 use crate::master::logs::LogStream;
@@ -72,9 +74,9 @@ impl Api {
         query.finish()?;
         let found = self.state.tasks(&filter, after.as_ref(), limit);
         let (tasks, next) = found.value;
-        let why =
-            tasks.iter().any(|task| task.status() == TaskStatus::Pending).then(|| self.state.why_pending());
-        let items: Vec<TaskView> = tasks.iter().map(|task| self.view(task, why.as_deref())).collect();
+        let mut waits = self.state.waits(&tasks, clock::now());
+        let view = |task: &Arc<Task>| shown(TaskView::from(&**task), waits.remove(&task.id));
+        let items: Vec<TaskView> = tasks.iter().map(view).collect();
         let next = next.map(|id| id.to_string());
         Ok(Answer::Reply(AsOf { value: json(200, &Page { items, next }), at: found.at }))
     }
@@ -82,9 +84,17 @@ impl Api {
     /// GET /tasks/:id
     pub(super) fn get_task(&self, reference: &str) -> Result<Answer, Problem> {
         let found = self.find_task(reference)?;
-        let why = (found.value.status() == TaskStatus::Pending).then(|| self.state.why_pending());
-        let view = self.view(&found.value, why.as_deref());
+        let waits = self.state.waits(std::slice::from_ref(&found.value), clock::now());
+        let view = shown(TaskView::whole(&found.value), waits.into_values().next());
         Ok(Answer::Reply(AsOf { value: json(200, &view), at: found.at }))
+    }
+
+    /// GET /tasks/:id/why
+    pub(super) fn why_task(&self, reference: &str) -> Result<Answer, Problem> {
+        let found = self.state.why(reference, clock::now()).map_err(|error| ambiguous(reference, &error))?;
+        let found = found.ok_or_else(|| task_not_found(reference))?;
+        let (task, why) = found.value;
+        Ok(Answer::Reply(AsOf { value: json(200, &why_view(&task, why)), at: found.at }))
     }
 
     /// POST /tasks/:id/stop
@@ -105,7 +115,7 @@ impl Api {
                 Fate::Withdrawn => {}
             });
         }
-        let view = self.view(&stopped.value.task, None);
+        let view = TaskView::from(&*stopped.value.task);
         Ok(Answer::Reply(AsOf { value: json(202, &view), at: stopped.at }))
     }
 
@@ -154,14 +164,44 @@ impl Api {
         let found = self.state.task(reference).map_err(|error| ambiguous(reference, &error))?;
         found.ok_or_else(|| task_not_found(reference))
     }
+}
 
-    /// A task as clients see it. One that waits says why, as things are now.
-    fn view(&self, task: &Task, why_pending: Option<&str>) -> TaskView {
-        let mut view = TaskView::from(task);
-        if view.status == TaskStatus::Pending && view.detail.is_none() {
-            view.detail = why_pending.map(|why| format!("no node fits: {why}"));
-        }
-        view
+/// A task as clients see it, with what it waits for as things are now.
+fn shown(mut view: TaskView, waits: Option<String>) -> TaskView {
+    if view.status == TaskStatus::Pending {
+        view.detail = waits.or(view.detail);
+    }
+    view
+}
+
+fn why_view(task: &Task, why: Why) -> WhyView {
+    let amount = |amount| match amount {
+        Amount::Number(number) => AmountView::Number(number),
+        Amount::Text(text) => AmountView::Text(text),
+    };
+    let because = |because: Because| BecauseView {
+        code: because.code.to_owned(),
+        needs: because.needs.map(amount),
+        free: because.free.map(amount),
+        held_by: because.held_by,
+        text: because.text,
+    };
+    let fit = |fit: NodeFit| NodeFitView {
+        node_id: fit.node,
+        fits: fit.reasons.is_empty(),
+        reasons: fit.reasons.into_iter().map(because).collect(),
+    };
+    WhyView {
+        task_id: task.id.clone(),
+        name: task.name.to_string(),
+        status: task.status(),
+        since: why.since,
+        summary: why.summary,
+        looks: why.looks,
+        last_look: why.last_look,
+        nodes: why.nodes.into_iter().map(fit).collect(),
+        nodes_total: why.nodes_total,
+        would_run_if: why.would_run_if,
     }
 }
 

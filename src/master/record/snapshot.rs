@@ -17,7 +17,7 @@ use crate::control::tasks::{TaskEntry, Tasks};
 use crate::model::id::{Attempt, Incarnation, NodeId, Revision, TaskId, TaskName};
 use crate::model::node::{Availability, Node, NodeStatus, Registration};
 use crate::model::spec::TaskSpec;
-use crate::model::task::{BatchMember, StopIntent, Task, TaskState};
+use crate::model::task::{BatchMember, Past, StopIntent, Task, TaskState};
 use crate::model::time::{Now, WallTime};
 
 /// A part that has grown to this many bytes takes no further item.
@@ -60,6 +60,16 @@ struct TaskRecord {
     refused_by: Vec<NodeId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lost_on: Option<NodeId>,
+    #[serde(default)]
+    tries: u32,
+    #[serde(default)]
+    streak: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    past: Vec<Past>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reserved: Option<NodeId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moving: Option<WallTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stop: Option<StopIntent>,
     state: TaskState,
@@ -149,6 +159,11 @@ fn task_record(entry: &TaskEntry) -> TaskRecord {
         attempt: task.attempt,
         refused_by: task.refused_by,
         lost_on: task.lost_on,
+        tries: task.tries,
+        streak: task.streak,
+        past: task.past,
+        reserved: task.reserved,
+        moving: task.moving,
         stop: task.stop,
         state: task.state,
         changed: entry.changed,
@@ -200,6 +215,11 @@ fn task(record: TaskRecord, spec: Arc<TaskSpec>) -> Task {
         attempt: record.attempt,
         refused_by: record.refused_by,
         lost_on: record.lost_on,
+        tries: record.tries,
+        streak: record.streak,
+        past: record.past,
+        reserved: record.reserved,
+        moving: record.moving,
         stop: record.stop,
         state: record.state,
     }

@@ -10,7 +10,7 @@ use crate::canary::{Canary, sings};
 use crate::control::change::{Change, Misfit};
 use crate::control::nodes::{Beat, NodeEntry, Nodes};
 use crate::control::tasks::Tasks;
-use crate::model::id::{AttemptKey, ClusterId, Incarnation, NodeId, Revision};
+use crate::model::id::{AttemptKey, ClusterId, Incarnation, NodeId, Revision, TaskId};
 use crate::model::node::{Availability, NodeStatus, Registration};
 use crate::model::task::{Ending, Refused, Step, Task, TaskState};
 use crate::model::time::Now;
@@ -172,8 +172,8 @@ impl State {
                     AttemptStatus::Scheduled
                 }
             },
-            desired: if task.stop.is_some() { Desired::Stop } else { Desired::Run },
-            grace_ms: task.stop.map(|stop| millis(stop.grace)),
+            desired: if task.is_to_end() { Desired::Stop } else { Desired::Run },
+            grace_ms: task.is_to_end().then(|| millis(task.grace())),
             task: (!listed.contains(&(&task.id, task.attempt))).then(|| TaskOrder::from(task)),
         };
         HeartbeatReply {
@@ -300,7 +300,12 @@ impl State {
         if live > 0 {
             return Err(ForgetNodeError::InUse(format!("{id} still has {live} live tasks")));
         }
+        let kept: Vec<TaskId> = tasks.reserved_on(id).map(|entry| entry.task.id.clone()).collect();
         self.check_store()?;
+        for task in kept {
+            let unreserve = Change::Advanced { task, step: Step::Unreserve };
+            let _ = self.commit(&mut nodes, &mut tasks, unreserve, now);
+        }
         let at = self.commit(&mut nodes, &mut tasks, Change::NodeForgotten { node: id.clone() }, now);
         Ok(at.ok().map(|at| AsOf { value: (), at }))
     }

@@ -8,8 +8,7 @@
 use super::{
     Ended, Ending, MAX_REFUSALS, Outcome, Placement, Reason, Refused, Step, StopIntent, Task, TaskState,
 };
-use crate::model::id::ContainerId;
-use crate::model::spec::OnNodeLost;
+use crate::model::id::{ContainerId, NodeId};
 use crate::model::time::WallTime;
 
 impl Task {
@@ -22,10 +21,7 @@ impl Task {
     /// ```
     /// # use std::sync::Arc;
     /// # use podling::model::{spec::*, task::*, time::WallTime};
-    /// # let spec = TaskSpec { image: "busybox".parse().unwrap(), command: vec![], env: Variables::default(),
-    /// #     labels: Labels::default(), ports: Ports::default(), cpu: None, memory: None, network: Network::None,
-    /// #     pull: PullPolicy::Never, user: None, workdir: None, pending_timeout: None,
-    /// #     on_node_lost: OnNodeLost::Fail, stop_grace: DEFAULT_STOP_GRACE };
+    /// # let spec = TaskSpec::of_image("busybox".parse().unwrap());
     /// let at = WallTime::from_unix_millis(1);
     /// let id = "01JD0000000000000000000000".parse().unwrap();
     /// let mut task = Task::new(id, "web".parse().unwrap(), Arc::new(spec), None, at);
@@ -44,6 +40,9 @@ impl Task {
             Step::Stop(intent) => self.ask_to_stop(intent),
             Step::Expire { at, why } => self.expire(at, why),
             Step::Lose { at, why } => self.lose(at, why),
+            Step::Reserve { node } => self.reserve(node),
+            Step::Unreserve => self.unreserve(),
+            Step::Move { at } => self.move_off(at),
         }
     }
 
@@ -51,6 +50,7 @@ impl Task {
         match &self.state {
             TaskState::Pending { .. } => {
                 self.state = TaskState::Scheduled { on, detail: None };
+                self.reserved = None;
                 Ok(())
             }
             TaskState::Scheduled { on: held, .. } if *held == on => Err(Refused::AlreadySo),
@@ -87,26 +87,22 @@ impl Task {
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Refused> {
-        let on = match &self.state {
-            TaskState::Scheduled { on, .. } | TaskState::Running { on, .. } => on.clone(),
+        let (on, running) = match &self.state {
+            TaskState::Scheduled { on, .. } => (on.clone(), None),
+            TaskState::Running { on, container, started_at } => {
+                (on.clone(), Some((container.clone(), *started_at)))
+            }
             TaskState::Pending { .. } => return Err(Refused::Backward),
             TaskState::Ended(_) => return Err(Refused::AlreadySo),
         };
-        if ending.reason == Some(Reason::LeaseExpired) && self.may_be_rescheduled() {
-            let why = format!("the lease of {} ran out, which ended attempt {}", on.node, self.attempt);
-            self.start_over(on, ending.at, why);
-            return Ok(());
-        }
-        let (container, started_at) = match &self.state {
-            TaskState::Running { container, started_at, .. } => (Some(container.clone()), Some(*started_at)),
-            TaskState::Pending { .. } | TaskState::Scheduled { .. } | TaskState::Ended(_) => {
-                (ending.container, ending.started_at)
-            }
+        let (container, started_at) = match running {
+            Some((container, started_at)) => (Some(container), Some(started_at)),
+            None => (ending.container, ending.started_at),
         };
         let outcome = outcome(ending.reason, ending.exit_code, self.stop.is_some());
         // `failed` never has exit code 0: an Engine that lost a container may still say so.
         let exit_code = ending.exit_code.filter(|code| *code != 0 || !matches!(outcome, Outcome::Failed(_)));
-        self.state = TaskState::Ended(Ended {
+        self.end_attempt(Ended {
             outcome,
             on: Some(on),
             container,
@@ -123,15 +119,24 @@ impl Task {
             return Err(Refused::Backward);
         };
         let on = on.clone();
+        let refusal = |outcome, error| Ended {
+            outcome,
+            on: Some(on.clone()),
+            container: None,
+            started_at: None,
+            finished_at: at,
+            exit_code: None,
+            error,
+        };
         if self.stop.is_some() {
-            self.finish(Outcome::Stopped, Some(on), at, None);
+            self.finish(refusal(Outcome::Stopped, None));
         } else if self.refused_by.len() >= MAX_REFUSALS {
-            self.finish(Outcome::Failed(Reason::Engine), Some(on), at, Some(why));
+            self.end_attempt(refusal(Outcome::Failed(Reason::Engine), Some(why)));
         } else {
             self.refused_by.push(on.node.clone());
-            let detail = Some(format!("{} refused attempt {}: {why}", on.node, self.attempt));
-            self.attempt = self.attempt.next();
-            self.state = TaskState::Pending { since: at, detail };
+            let detail = format!("{} refused attempt {}: {why}", on.node, self.attempt);
+            let refused = refusal(Outcome::Failed(Reason::Engine), Some(format!("refused: {why}")));
+            self.start_over(refused, detail, None);
         }
         Ok(())
     }
@@ -148,8 +153,9 @@ impl Task {
             None => intent,
         };
         self.stop = Some(merged);
+        self.reserved = None;
         if matches!(self.state, TaskState::Pending { .. }) {
-            self.finish(Outcome::Stopped, None, intent.requested_at, None);
+            self.finish_unplaced(Outcome::Stopped, intent.requested_at, None);
         }
         Ok(())
     }
@@ -157,7 +163,7 @@ impl Task {
     fn expire(&mut self, at: WallTime, why: String) -> Result<(), Refused> {
         match &self.state {
             TaskState::Pending { .. } => {
-                self.finish(Outcome::Failed(Reason::NoNode), None, at, Some(why));
+                self.finish_unplaced(Outcome::Failed(Reason::NoNode), at, Some(why));
                 Ok(())
             }
             TaskState::Ended(_) => Err(Refused::AlreadySo),
@@ -167,12 +173,6 @@ impl Task {
 
     fn lose(&mut self, at: WallTime, why: String) -> Result<(), Refused> {
         match &self.state {
-            TaskState::Scheduled { on, .. } | TaskState::Running { on, .. } if self.may_be_rescheduled() => {
-                // Nobody can tell from here whether the node's worker and its Engine still obey the lease.
-                let why = format!("{why}; the container of attempt {} may still run there", self.attempt);
-                self.start_over(on.clone(), at, why);
-                Ok(())
-            }
             TaskState::Scheduled { .. } | TaskState::Running { .. } => self.end(Ending {
                 at,
                 reason: Some(Reason::NodeLost),
@@ -186,22 +186,54 @@ impl Task {
         }
     }
 
-    /// Whether it gets another attempt when its node is lost. Whoever asked for its end gets that instead.
-    fn may_be_rescheduled(&self) -> bool {
-        self.spec.on_node_lost == OnNodeLost::Reschedule && self.stop.is_none()
+    fn reserve(&mut self, node: NodeId) -> Result<(), Refused> {
+        match &self.state {
+            TaskState::Scheduled { .. } | TaskState::Running { .. } if self.is_to_end() => {
+                Err(Refused::Backward)
+            }
+            TaskState::Scheduled { on, .. } | TaskState::Running { on, .. } if on.node == node => {
+                Err(Refused::Backward)
+            }
+            TaskState::Scheduled { .. } | TaskState::Running { .. }
+                if self.reserved.as_ref() == Some(&node) =>
+            {
+                Err(Refused::AlreadySo)
+            }
+            TaskState::Scheduled { .. } | TaskState::Running { .. } => {
+                self.reserved = Some(node);
+                Ok(())
+            }
+            TaskState::Pending { .. } | TaskState::Ended(_) => Err(Refused::Backward),
+        }
     }
 
-    /// Waits for a node again, another one than `on` if possible. Counts against nothing.
-    fn start_over(&mut self, on: Placement, at: WallTime, why: String) {
-        self.attempt = self.attempt.next();
-        self.lost_on = Some(on.node);
-        self.state = TaskState::Pending { since: at, detail: Some(why) };
+    fn unreserve(&mut self) -> Result<(), Refused> {
+        self.reserved.take().map(drop).ok_or(Refused::AlreadySo)
     }
 
-    fn finish(&mut self, outcome: Outcome, on: Option<Placement>, at: WallTime, error: Option<String>) {
-        self.state = TaskState::Ended(Ended {
+    fn move_off(&mut self, at: WallTime) -> Result<(), Refused> {
+        match &self.state {
+            TaskState::Scheduled { .. } | TaskState::Running { .. } if self.moving.is_some() => {
+                Err(Refused::AlreadySo)
+            }
+            TaskState::Scheduled { .. } | TaskState::Running { .. }
+                if self.stop.is_none() && self.reserved.is_some() =>
+            {
+                self.moving = Some(at);
+                Ok(())
+            }
+            TaskState::Pending { .. }
+            | TaskState::Scheduled { .. }
+            | TaskState::Running { .. }
+            | TaskState::Ended(_) => Err(Refused::Backward),
+        }
+    }
+
+    /// It comes to its end while it waits for a node.
+    fn finish_unplaced(&mut self, outcome: Outcome, at: WallTime, error: Option<String>) {
+        self.finish(Ended {
             outcome,
-            on,
+            on: None,
             container: None,
             started_at: None,
             finished_at: at,

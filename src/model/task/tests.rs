@@ -1,29 +1,14 @@
 //! Every step from every state: which are taken, which are refused, and what the ends look like.
 
 use super::*;
-use crate::model::spec::{DEFAULT_STOP_GRACE, Labels, Network, OnNodeLost, Ports, PullPolicy, Variables};
+use crate::model::spec::{Network, OnNodeLost, TaskSpec};
 
 fn at(millis: u64) -> WallTime {
     WallTime::from_unix_millis(millis)
 }
 
 fn pending() -> Task {
-    let spec = TaskSpec {
-        image: "busybox".parse().unwrap(),
-        command: Vec::new(),
-        env: Variables::default(),
-        labels: Labels::default(),
-        ports: Ports::default(),
-        cpu: None,
-        memory: None,
-        network: Network::None,
-        pull: PullPolicy::Missing,
-        user: None,
-        workdir: None,
-        pending_timeout: None,
-        on_node_lost: OnNodeLost::Fail,
-        stop_grace: DEFAULT_STOP_GRACE,
-    };
+    let spec = TaskSpec { network: Network::None, ..TaskSpec::of_image("busybox".parse().unwrap()) };
     let id = "01JD0000000000000000000000".parse().unwrap();
     Task::new(id, "web".parse().unwrap(), Arc::new(spec), None, at(1))
 }

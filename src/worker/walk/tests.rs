@@ -7,9 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::engine::{EngineError, Owner, Phase, PullProgress};
 use crate::model::id::{Attempt, AttemptKey};
-use crate::model::spec::{
-    DEFAULT_STOP_GRACE, Labels, Network, OnNodeLost, Ports, PullPolicy, TaskSpec, Variables,
-};
+use crate::model::spec::{PullPolicy, TaskSpec};
 use crate::model::time::{Mono, Now, WallTime};
 use crate::worker::hold::Cause;
 
@@ -29,22 +27,7 @@ fn key(node: &str) -> ContainerKey {
 }
 
 fn order(pull: PullPolicy) -> Order {
-    let spec = TaskSpec {
-        image: "app:1".parse().unwrap(),
-        command: Vec::new(),
-        env: Variables::default(),
-        labels: Labels::default(),
-        ports: Ports::default(),
-        cpu: None,
-        memory: None,
-        network: Network::default(),
-        pull,
-        user: None,
-        workdir: None,
-        pending_timeout: None,
-        on_node_lost: OnNodeLost::Fail,
-        stop_grace: DEFAULT_STOP_GRACE,
-    };
+    let spec = TaskSpec { pull, ..TaskSpec::of_image("app:1".parse().unwrap()) };
     let ContainerKey { task, attempt, .. } = key("n1");
     Order {
         key: AttemptKey { task, attempt },

@@ -6,7 +6,6 @@ use std::collections::hash_map::Entry as Slot;
 
 use podling::control::change::Change;
 use podling::model::id::{ContainerId, Incarnation, NodeId, TaskId};
-use podling::model::node::Availability;
 use podling::model::time::WallTime;
 
 use super::Findings;
@@ -102,7 +101,11 @@ fn judge_signals(facts: &Facts<'_>, found: &mut Findings) {
         let task = &life.key.task;
         let was_closed =
             closed.get(life.node).is_some_and(|at| facts.fold.may_precede(*at, end.moment.index));
-        if was_asked(facts, task, end) || was_over(facts, life, end) || was_closed {
+        if was_asked(facts, task, end)
+            || was_over(facts, life, end)
+            || was_moved(facts, life, end)
+            || was_closed
+        {
             continue;
         }
         let from = life.began().unwrap_or(life.made.at);
@@ -132,16 +135,22 @@ fn was_over(facts: &Facts<'_>, life: &Life<'_>, end: End) -> bool {
     [over, forgotten].into_iter().flatten().any(|moment| fold.may_precede(moment, end.moment.index))
 }
 
-/// Nodes whose operator empties them or took them out, since when.
+/// The attempt was to end, so that the next one can run where a place is kept for it.
+fn was_moved(facts: &Facts<'_>, life: &Life<'_>, end: End) -> bool {
+    let attempt = facts.fold.attempt(&life.key.task, life.key.attempt.0);
+    let moved = attempt.and_then(|attempt| attempt.moved);
+    moved.is_some_and(|moment| facts.fold.may_precede(moment, end.moment.index))
+}
+
+/// Nodes whose operator took them out, since when.
 fn closed_nodes<'h>(facts: &Facts<'h>) -> HashMap<&'h NodeId, Moment> {
     let mut closed = HashMap::new();
     for Commit { moment, change, .. } in &facts.fold.commits {
         match change {
-            Change::Availability { node, availability: Availability::Draining }
-            | Change::NodeForgotten { node } => {
+            Change::NodeForgotten { node } => {
                 closed.entry(node).or_insert(*moment);
             }
-            Change::Availability { availability: Availability::Active | Availability::Cordoned, .. }
+            Change::Availability { .. }
             | Change::Created(_)
             | Change::Advanced { .. }
             | Change::Forgotten { .. }

@@ -309,6 +309,9 @@ fn reported(step: &Step) -> Option<&ContainerId> {
         | Step::Refuse { .. }
         | Step::Stop(_)
         | Step::Expire { .. }
-        | Step::Lose { .. } => None,
+        | Step::Lose { .. }
+        | Step::Reserve { .. }
+        | Step::Unreserve
+        | Step::Move { .. } => None,
     }
 }

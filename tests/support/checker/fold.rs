@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use podling::control::change::{Change, Creation};
 use podling::model::id::{NodeId, Revision, TaskId};
+use podling::model::restart::{Restart, RestartPolicy};
 use podling::model::spec::{OnNodeLost, TaskSpec};
 use podling::model::task::{Ending, MAX_REFUSALS, Reason, Step, TaskStatus};
 
@@ -34,6 +35,8 @@ pub(super) struct Commit<'h> {
 pub(super) struct Attempt<'h> {
     pub(super) placed: Option<(&'h NodeId, Moment)>,
     pub(super) ending: Option<(&'h Ending, Moment)>,
+    /// It was to end, so that the next one can run elsewhere.
+    pub(super) moved: Option<Moment>,
     /// It ended, was refused, or lost.
     pub(super) over: Option<Moment>,
 }
@@ -48,6 +51,9 @@ pub(super) struct Line<'h> {
     /// Each (attempt, status) that it came to, the present one last. Never empty.
     states: Vec<(Moment, u32, TaskStatus)>,
     refusals: usize,
+    tries: u32,
+    /// A place is kept for its next attempt.
+    is_reserved: bool,
 }
 
 /// A change that what it is about can't take.
@@ -154,6 +160,8 @@ impl<'h> Fold<'h> {
                 forgotten: None,
                 states: vec![(moment, 1, TaskStatus::Pending)],
                 refusals: 0,
+                tries: 0,
+                is_reserved: false,
             };
             if self.tasks.insert(&new.id, line).is_some() {
                 let why = format!("task {} was created twice", new.id);
@@ -184,6 +192,9 @@ impl<'h> Line<'h> {
                 }
                 Step::End(_) | Step::Lose { .. } => status.takes_a_place(),
                 Step::Stop(_) => !status.is_terminal(),
+                Step::Reserve { .. } => status.takes_a_place() && self.stop.is_none(),
+                Step::Unreserve => self.is_reserved,
+                Step::Move { .. } => status.takes_a_place() && self.is_reserved && self.stop.is_none(),
             };
         if !fits {
             return Err("I4");
@@ -195,6 +206,7 @@ impl<'h> Line<'h> {
     fn take(&mut self, step: &'h Step, moment: Moment) {
         match step {
             Step::Place(on) => {
+                self.is_reserved = false;
                 self.present().placed = Some((&on.node, moment));
                 self.come_to(TaskStatus::Scheduled, moment);
             }
@@ -208,6 +220,9 @@ impl<'h> Line<'h> {
             Step::Stop(_) => self.ask_to_stop(moment),
             Step::Expire { .. } => self.finish(TaskStatus::Failed, moment),
             Step::Lose { .. } => self.lose(moment),
+            Step::Reserve { .. } => self.is_reserved = true,
+            Step::Unreserve => self.is_reserved = false,
+            Step::Move { .. } => self.present().moved = Some(moment),
         }
     }
 
@@ -216,11 +231,33 @@ impl<'h> Line<'h> {
         if reason == Some(Reason::LeaseExpired) && self.moves_on() {
             self.start_over(moment);
         } else if is_by_itself && code == Some(0) {
-            self.finish(TaskStatus::Completed, moment);
+            self.try_again_or(TaskStatus::Completed, None, moment);
+        } else if reason == Some(Reason::Stopped) && self.present().moved.is_some() && self.stop.is_none() {
+            self.start_over(moment);
         } else if self.stop.is_some() || reason == Some(Reason::Stopped) {
             self.finish(TaskStatus::Stopped, moment);
         } else {
-            self.finish(TaskStatus::Failed, moment);
+            let reason = reason.or(Some(if code.is_some() { Reason::ExitCode } else { Reason::Engine }));
+            self.try_again_or(TaskStatus::Failed, reason, moment);
+        }
+    }
+
+    /// Another try where the restart policy gives one, else the end.
+    fn try_again_or(&mut self, status: TaskStatus, reason: Option<Reason>, moment: Moment) {
+        let Restart { policy, max } = self.spec.restart;
+        let may_help = match reason {
+            None => policy == RestartPolicy::Always,
+            Some(reason) => {
+                matches!(reason.as_str(), "exit_code" | "oom_killed" | "image_pull" | "engine" | "start")
+            }
+        };
+        let is_left = max.is_none_or(|max| self.tries < max);
+        if policy != RestartPolicy::Never && may_help && is_left && self.stop.is_none() {
+            self.tries += 1;
+            self.refusals = 0;
+            self.start_over(moment);
+        } else {
+            self.finish(status, moment);
         }
     }
 
@@ -228,7 +265,7 @@ impl<'h> Line<'h> {
         if self.stop.is_some() {
             self.finish(TaskStatus::Stopped, moment);
         } else if self.refusals >= MAX_REFUSALS {
-            self.finish(TaskStatus::Failed, moment);
+            self.try_again_or(TaskStatus::Failed, Some(Reason::Engine), moment);
         } else {
             self.refusals += 1;
             self.start_over(moment);
@@ -237,6 +274,7 @@ impl<'h> Line<'h> {
 
     fn ask_to_stop(&mut self, moment: Moment) {
         self.stop.get_or_insert(moment);
+        self.is_reserved = false;
         if self.state().1 == TaskStatus::Pending {
             self.finish(TaskStatus::Stopped, moment);
         }
@@ -264,6 +302,7 @@ impl<'h> Line<'h> {
     }
 
     fn finish(&mut self, status: TaskStatus, moment: Moment) {
+        self.is_reserved = false;
         self.present().over = Some(moment);
         self.come_to(status, moment);
     }

@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use serde_json::Value;
-
 use crate::api::wire::millis;
 use crate::api::wire::spec::{MAX_COUNT, PortWire, RestartWire, TaskRequest};
 use crate::cli::args::{Flag, Words};
@@ -39,7 +37,7 @@ pub(super) fn flags(words: &mut Words, environment: Environment) -> Result<TaskR
         pull: words.value(Flag::Long("--pull"), checked::<PullPolicy>)?,
         user: words.value(Flag::Both("-u", "--user"), checked::<UserName>)?,
         workdir: words.value(Flag::Both("-w", "--workdir"), checked::<WorkDir>)?,
-        constraints: some(constraints).map(|pairs| pairs.into_iter().collect::<Value>()),
+        constraints: some(constraints),
         restart: words.value(Flag::Long("--restart"), restart)?,
         on_node_lost: words.value(Flag::Long("--on-node-lost"), on_node_lost)?,
         pending_timeout_ms: words.value(Flag::Long("--pending-timeout"), pending_timeout)?,

@@ -1,0 +1,80 @@
+//! What draining does: a place is kept elsewhere, its node is made ready, and only then is an attempt ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{AsOf, State};
+use crate::control::change::Change;
+use crate::control::drain;
+use crate::model::id::{AttemptKey, NodeId, TaskId};
+use crate::model::node::NodeAddress;
+use crate::model::task::{Step, Task};
+use crate::model::time::Now;
+
+/// A node that keeps a place for a task, and is to have its image.
+#[derive(Clone, Debug)]
+pub struct Preparation {
+    /// The attempt that is to be moved.
+    pub attempt: AttemptKey,
+    /// The task.
+    pub task: Arc<Task>,
+    /// The node that keeps the place.
+    pub node: NodeId,
+    /// Where it is reached.
+    pub address: NodeAddress,
+}
+
+/// An attempt that its node is to end now, so that the next one can run elsewhere.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// Whose it is.
+    pub task: TaskId,
+    /// Where its node is reached.
+    pub address: NodeAddress,
+    /// Between TERM and KILL.
+    pub grace: Duration,
+}
+
+impl State {
+    /// Keeps places for the tasks that are to leave their nodes, and gives those back that are of no use. Returns what is
+    /// to be made ready. Changes nothing while the store fails.
+    ///
+    /// `failed` says that a node was found unable to run a task lately.
+    pub fn keep_places(&self, failed: impl Fn(&TaskId, &NodeId) -> bool, now: Now) -> AsOf<Vec<Preparation>> {
+        let (mut nodes, mut tasks) = self.locks.write_both();
+        if !self.journal.is_failing() {
+            for (task, step) in drain::plan(&nodes, &tasks, failed) {
+                // A plan is made of what the locks hold, so each of its steps fits.
+                let _ = self.commit(&mut nodes, &mut tasks, Change::Advanced { task, step }, now);
+            }
+        }
+        let waits_for_it = tasks
+            .reserved()
+            .filter(|entry| entry.task.moving.is_none() && entry.task.holds_place_on().is_some());
+        let preparation = |task: &Arc<Task>| {
+            let node = task.reserved.clone()?;
+            let address = nodes.get(&node)?.node().registration.address.clone();
+            let attempt = AttemptKey { task: task.id.clone(), attempt: task.attempt };
+            Some(Preparation { attempt, task: Arc::clone(task), node, address })
+        };
+        let found = waits_for_it.filter_map(|entry| preparation(&entry.task)).collect();
+        AsOf { value: found, at: self.journal.last_position() }
+    }
+
+    /// Ends an attempt so that the next one can run on `ready`, which keeps a place for it and has its image. None: that
+    /// is not so any more.
+    pub fn move_off(&self, attempt: &AttemptKey, ready: &NodeId, now: Now) -> Option<AsOf<Move>> {
+        let (mut nodes, mut tasks) = self.locks.write_both();
+        let task = tasks.get(&attempt.task)?;
+        let is_so = task.attempt == attempt.attempt && task.reserved.as_ref() == Some(ready);
+        if !is_so || self.journal.is_failing() {
+            return None;
+        }
+        let owner = nodes.get(task.holds_place_on()?)?;
+        let address = owner.node().registration.address.clone();
+        let grace = task.grace();
+        let change = Change::Advanced { task: attempt.task.clone(), step: Step::Move { at: now.wall } };
+        let at = self.commit(&mut nodes, &mut tasks, change, now).ok()?;
+        Some(AsOf { value: Move { task: attempt.task.clone(), address, grace }, at })
+    }
+}
