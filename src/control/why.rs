@@ -11,6 +11,7 @@ use crate::control::fit::{self, Given, Obstacle, Unfit};
 use crate::control::nodes::{NodeEntry, Nodes};
 use crate::control::tasks::{TaskEntry, Tasks};
 use crate::model::id::{NodeId, TaskId};
+use crate::model::node::Availability;
 use crate::model::resources::{CpuMillis, MemoryBytes};
 use crate::model::task::{Ended, Outcome, Task, TaskState};
 use crate::model::time::{Now, WallTime};
@@ -108,9 +109,9 @@ pub struct Waits {
 }
 
 impl Waits {
-    /// What a task waits for. None: it doesn't wait.
+    /// What a task waits for: a place, or to be moved off its node. None: it doesn't wait.
     pub fn of(&mut self, nodes: &Nodes, entry: &TaskEntry, now: Now) -> Option<String> {
-        let TaskState::Pending { detail, .. } = &entry.task.state else { return None };
+        let TaskState::Pending { detail, .. } = &entry.task.state else { return self.leaves(nodes, entry) };
         if let Some(detail) = detail.as_ref().filter(|_| !left_of_backoff(entry, now).is_zero()) {
             return Some(detail.clone());
         }
@@ -119,6 +120,25 @@ impl Waits {
         // A back-off that is over says nothing any more; what happened to the attempt before does.
         let before = detail.as_ref().filter(|_| entry.task.backoff().is_zero());
         Some(before.map_or_else(|| found.clone(), |before| format!("{found} ({before})")))
+    }
+
+    /// What a task waits for whose node is drained. None: it isn't.
+    fn leaves(&mut self, nodes: &Nodes, entry: &TaskEntry) -> Option<String> {
+        let task = &entry.task;
+        if let Some(to) = &task.reserved {
+            let ends = if task.moving.is_some() { ": it is being ended here" } else { "" };
+            return Some(format!("moves to {to}{ends}"));
+        }
+        let owner = nodes.get(task.holds_place_on()?)?.node();
+        if owner.availability != Availability::Draining || task.is_to_end() {
+            return None;
+        }
+        if !task.spec.on_node_lost.is_leased() {
+            return Some("its node is drained, and waits for its end".to_owned());
+        }
+        let demand = Demand::of(&task.spec);
+        let found = self.by_demand.entry(demand).or_insert_with_key(|demand| no_place(nodes, demand));
+        Some(format!("its node is drained: {found}"))
     }
 }
 
@@ -146,17 +166,15 @@ fn since(task: &Task) -> WallTime {
 
 fn summary(nodes: &Nodes, entry: &TaskEntry, now: Now) -> String {
     let task = &entry.task;
-    let moves = task.moving.and(task.reserved.as_ref());
     match &task.state {
         TaskState::Pending { .. } => Waits::default().of(nodes, entry, now).unwrap_or_default(),
         TaskState::Scheduled { on, detail } => match detail {
             Some(detail) => format!("{} owns it: {detail}", on.node),
             None => format!("{} owns it, and hasn't told of a container yet", on.node),
         },
-        TaskState::Running { on, .. } => match (moves, &task.reserved) {
-            (Some(to), _) => format!("it is being ended on {}, to run on {to}", on.node),
-            (None, Some(to)) => format!("it runs on {}, until {to} is ready for it", on.node),
-            (None, None) => format!("it runs on {}", on.node),
+        TaskState::Running { on, .. } => match Waits::default().of(nodes, entry, now) {
+            Some(waits) => format!("it runs on {}; {waits}", on.node),
+            None => format!("it runs on {}", on.node),
         },
         TaskState::Ended(ended) => told(task, ended),
     }

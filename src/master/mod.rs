@@ -15,6 +15,7 @@ pub mod ids;
 pub mod journal;
 mod locks;
 pub mod logs;
+pub mod mover;
 pub mod quarantine;
 pub mod reaper;
 pub mod record;

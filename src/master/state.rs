@@ -14,11 +14,13 @@ mod silence;
 mod submit;
 mod why;
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
 
 use crate::canary::{Canary, sings};
 use crate::control::change::{self, Change, Misfit};
@@ -89,6 +91,8 @@ pub struct State {
     /// How many records the store gave back beside its snapshot.
     replayed: u64,
     wake: (Sender<()>, Receiver<()>),
+    /// How far preparations of moves have come, in words. Order: after the locks.
+    move_notes: Mutex<BTreeMap<TaskId, String>>,
 }
 
 /// A placement that is to be pushed to its node.
@@ -147,6 +151,7 @@ impl State {
             ids,
             replayed,
             wake: bounded(1),
+            move_notes: Mutex::default(),
         })
     }
 

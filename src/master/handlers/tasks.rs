@@ -168,9 +168,7 @@ impl Api {
 
 /// A task as clients see it, with what it waits for as things are now.
 fn shown(mut view: TaskView, waits: Option<String>) -> TaskView {
-    if view.status == TaskStatus::Pending {
-        view.detail = waits.or(view.detail);
-    }
+    view.detail = waits.or(view.detail);
     view
 }
 

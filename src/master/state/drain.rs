@@ -7,7 +7,7 @@ use super::{AsOf, State};
 use crate::control::change::Change;
 use crate::control::drain;
 use crate::model::id::{AttemptKey, NodeId, TaskId};
-use crate::model::node::NodeAddress;
+use crate::model::node::{Availability, NodeAddress};
 use crate::model::task::{Step, Task};
 use crate::model::time::Now;
 
@@ -35,6 +35,11 @@ pub struct Move {
     pub grace: Duration,
 }
 
+/// Whether what is noted of a task's move may still be of use.
+fn may_still_move(task: &Task) -> bool {
+    task.moving.is_none() && task.holds_place_on().is_some()
+}
+
 impl State {
     /// Keeps places for the tasks that are to leave their nodes, and gives those back that are of no use. Returns what is
     /// to be made ready. Changes nothing while the store fails.
@@ -42,12 +47,16 @@ impl State {
     /// `failed` says that a node was found unable to run a task lately.
     pub fn keep_places(&self, failed: impl Fn(&TaskId, &NodeId) -> bool, now: Now) -> AsOf<Vec<Preparation>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
-        if !self.journal.is_failing() {
-            for (task, step) in drain::plan(&nodes, &tasks, failed) {
-                // A plan is made of what the locks hold, so each of its steps fits.
-                let _ = self.commit(&mut nodes, &mut tasks, Change::Advanced { task, step }, now);
-            }
+        let steps = if self.journal.is_failing() { Vec::new() } else { drain::plan(&nodes, &tasks, failed) };
+        if !steps.is_empty() {
+            // A place that is given back may be what somebody waits for.
+            self.wake_scheduler();
         }
+        for (task, step) in steps {
+            // A plan is made of what the locks hold, so each of its steps fits.
+            let _ = self.commit(&mut nodes, &mut tasks, Change::Advanced { task, step }, now);
+        }
+        self.move_notes.lock().retain(|id, _| tasks.get(id).is_some_and(|task| may_still_move(task)));
         let waits_for_it = tasks
             .reserved()
             .filter(|entry| entry.task.moving.is_none() && entry.task.holds_place_on().is_some());
@@ -59,6 +68,18 @@ impl State {
         };
         let found = waits_for_it.filter_map(|entry| preparation(&entry.task)).collect();
         AsOf { value: found, at: self.journal.last_position() }
+    }
+
+    /// Whether a node is being drained, or a place kept: whether [`State::keep_places`] might do anything.
+    pub fn has_drains(&self) -> bool {
+        let (nodes, tasks) = self.locks.read_both();
+        let mut all = nodes.iter().map(|entry| entry.node().availability);
+        tasks.reserved().next().is_some() || all.any(|is| is == Availability::Draining)
+    }
+
+    /// Remembers how far the preparations of a move have come, to show it.
+    pub(in crate::master) fn note_move(&self, task: &TaskId, note: String) {
+        self.move_notes.lock().insert(task.clone(), note);
     }
 
     /// Ends an attempt so that the next one can run on `ready`, which keeps a place for it and has its image. None: that

@@ -25,15 +25,20 @@ impl State {
         Ok(Some(AsOf { value: (Arc::clone(&entry.task), why), at: self.journal.last_position() }))
     }
 
-    /// What those of these tasks wait for that wait.
+    /// What those of these tasks wait for that wait, for a place or to be moved.
     pub fn waits(&self, asked: &[Arc<Task>], now: Now) -> BTreeMap<TaskId, String> {
-        if asked.iter().all(|task| task.status() != TaskStatus::Pending) {
+        if asked.iter().all(|task| task.status().is_terminal()) {
             return BTreeMap::new();
         }
         let (nodes, tasks) = self.locks.read_both();
         let mut waits = Waits::default();
+        let notes = self.move_notes.lock();
         let entries = asked.iter().filter_map(|task| tasks.entry(&task.id));
-        let told = entries.filter_map(|entry| Some((entry.task.id.clone(), waits.of(&nodes, entry, now)?)));
+        let told = entries.filter_map(|entry| {
+            let told = waits.of(&nodes, entry, now)?;
+            let note = notes.get(&entry.task.id).map_or_else(String::new, |note| format!(": {note}"));
+            Some((entry.task.id.clone(), told + &note))
+        });
         told.collect()
     }
 }
