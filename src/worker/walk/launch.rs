@@ -236,7 +236,7 @@ impl Walk {
 
     pub(super) fn failed_start(&mut self, seen: &Observed, why: String, facts: &Facts) -> Ask {
         let (reason, exit_code) = match observe::failed_start(&why, seen.exit_code) {
-            FailedStart::Port => return self.refuse(why, facts),
+            FailedStart::Port => return self.take_back(seen.id.clone(), why),
             FailedStart::Command(code) => (Reason::Start, Some(code)),
             FailedStart::Engine => (Reason::Engine, None),
         };
@@ -248,6 +248,32 @@ impl Walk {
             container: Some(seen.id.clone()),
             started_at: None,
         }))
+    }
+
+    /// A port is taken by somebody else: the container goes before the attempt is refused, so that nothing is left of
+    /// it here when another node gets the next one.
+    fn take_back(&mut self, container: ContainerId, why: String) -> Ask {
+        let remove = Ask::Remove(container.clone());
+        self.go(Place::TakingBack(container, why), remove)
+    }
+
+    pub(super) fn taken_back(
+        &mut self,
+        container: ContainerId,
+        why: String,
+        answer: &Answer,
+        facts: &Facts,
+    ) -> Ask {
+        let Answer::Removed(removed) = answer else { return Ask::Leave };
+        if removed.is_err() {
+            return self.pause(Place::TakeBackAgain(container, why));
+        }
+        self.container = None;
+        self.refuse(why, facts)
+    }
+
+    pub(super) fn take_back_again(&mut self, container: ContainerId, why: String, facts: &Facts) -> Ask {
+        if facts.is_leaving { Ask::Leave } else { self.take_back(container, why) }
     }
 
     fn must_end(&self, facts: &Facts) -> bool {
