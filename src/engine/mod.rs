@@ -179,6 +179,14 @@ pub struct PullProgress {
     pub total_bytes: u64,
 }
 
+/// `412 MiB of 1.1 GiB`.
+impl fmt::Display for PullProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [current, total] = [self.current_bytes, self.total_bytes].map(MemoryBytes);
+        if self.total_bytes == 0 { write!(f, "{current}") } else { write!(f, "{current} of {total}") }
+    }
+}
+
 /// A container as the Engine sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {

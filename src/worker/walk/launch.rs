@@ -12,9 +12,8 @@ use super::observe::{self, FailedStart};
 use super::watch::{Look, Purpose};
 use super::{Answer, Ask, Facts, Note, Place, PullNews, Walk};
 use crate::control::reconcile::Order;
-use crate::engine::{ContainerRequest, EngineError, Observed, PullProgress};
+use crate::engine::{ContainerRequest, EngineError, Observed};
 use crate::model::id::ContainerId;
-use crate::model::resources::MemoryBytes;
 use crate::model::spec::PullPolicy;
 use crate::model::task::{Ending, Reason};
 use crate::worker::hold::Cause;
@@ -86,7 +85,7 @@ impl Walk {
             }
             PullNews::Done(Err(error)) => self.refuse(error.to_string(), facts),
             PullNews::Progress(_) | PullNews::None if self.must_end(facts) => self.end_unstarted(facts),
-            PullNews::Progress(progress) => self.busy_with(progress_in_words(progress), making),
+            PullNews::Progress(progress) => self.busy_with(format!("pulling {progress}"), making),
             PullNews::None => {
                 let pull = Ask::Pull(making.request.spec.image.clone());
                 self.go(Place::Pulling(making), pull)
@@ -308,15 +307,5 @@ impl Walk {
     /// No container was started, and none will be: another node may try.
     fn refuse(&mut self, why: String, facts: &Facts) -> Ask {
         self.over(Step::Refused(why, facts.now.wall))
-    }
-}
-
-/// `pulling 412 MiB of 1.1 GiB`.
-fn progress_in_words(progress: PullProgress) -> String {
-    let [current, total] = [progress.current_bytes, progress.total_bytes].map(MemoryBytes);
-    if progress.total_bytes == 0 {
-        format!("pulling {current}")
-    } else {
-        format!("pulling {current} of {total}")
     }
 }
