@@ -4,6 +4,7 @@
 //! nothing: the scheduler may see another one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::demand::Demand;
@@ -23,8 +24,10 @@ const MOST_NODES: usize = 100;
 const MOST_WAYS: usize = 5;
 
 /// Why a task is where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Why {
+    /// The task.
+    pub task: Arc<Task>,
     /// Since when it is in its state.
     pub since: WallTime,
     /// In one line.
@@ -79,6 +82,7 @@ pub fn why(nodes: &Nodes, tasks: &Tasks, entry: &TaskEntry, now: Now) -> Why {
     let task = &entry.task;
     let (looks, last_look) = tasks.looks(entry);
     let mut answer = Why {
+        task: Arc::clone(task),
         since: since(task),
         summary: summary(nodes, entry, now),
         looks: 0,

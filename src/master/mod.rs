@@ -191,5 +191,7 @@ fn start_threads(
     supervisor.vital("scheduler", move |stop| scheduler::run(&one, &pushes, tick, &stop))?;
     let (one, tick) = (Arc::clone(state), settings.tick);
     supervisor.vital("reaper", move |stop| reaper::run(&one, tick, &stop))?;
+    let (one, pushes) = (Arc::clone(state), Arc::clone(dispatcher));
+    supervisor.vital("mover", move |stop| mover::run(&one, &pushes, &stop))?;
     dispatch::start(dispatcher, supervisor)
 }
