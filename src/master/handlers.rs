@@ -5,6 +5,7 @@
 //! a change is told 507, and whoever only saw it is answered anew, from the state as it is then.
 
 mod agents;
+mod events;
 mod nodes;
 mod tasks;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::api::routes::{self, MasterRoute};
 use crate::http::{Problem, Request, Responder, Response, Service};
 use crate::master::dispatch::Dispatcher;
+use crate::master::events::EventStream;
 use crate::master::journal::Fate;
 use crate::master::logs;
 use crate::master::state::{AsOf, State};
@@ -65,6 +67,7 @@ impl Api {
             MasterRoute::DeleteNode => self.delete_node(word),
             MasterRoute::Heartbeat => self.heartbeat(request),
             MasterRoute::Reports => self.reports(word, request),
+            MasterRoute::Events => self.events(request),
             MasterRoute::Healthz => Ok(Answer::now(json(200, &serde_json::json!({"status": "ok"})))),
             MasterRoute::Readyz => Ok(self.readyz()),
         }
@@ -84,6 +87,8 @@ pub(crate) enum Answer {
     Reply(AsOf<Response>),
     /// A log, on a thread of its own.
     Log(logs::LogStream),
+    /// What happens, on a thread of its own.
+    Events(EventStream),
 }
 
 impl Answer {
@@ -102,6 +107,7 @@ impl Service for Api {
         let (at, response) = match self.answer(route, &words, &request) {
             Ok(Answer::Reply(reply)) => (reply.at, reply.value),
             Ok(Answer::Log(log)) => return log.serve(responder),
+            Ok(Answer::Events(events)) => return events.serve(responder),
             Err(problem) if rests_on_state(&problem) => {
                 (self.state.journal().last_position(), problem.into())
             }
@@ -132,6 +138,7 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::GetNode
         | MasterRoute::Heartbeat
         | MasterRoute::Reports
+        | MasterRoute::Events
         | MasterRoute::Healthz
         | MasterRoute::Readyz => true,
         MasterRoute::CreateTasks

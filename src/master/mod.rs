@@ -3,11 +3,12 @@
 //! Each file is one thread or one job. [`state`] is the two maps and every change to them; [`journal`] queues changes
 //! and lets replies go; [`committer`] makes changes durable; [`scheduler`] places what waits; [`reaper`] judges what is
 //! silent or waited too long; [`dispatch`] pushes assignments to workers; [`handlers`] answers requests; [`logs`]
-//! passes logs on; [`backup`] copies all that is remembered, and brings it back.
+//! passes logs on; [`events`] tells what happens; [`backup`] copies all that is remembered, and brings it back.
 
 pub mod backup;
 pub mod committer;
 pub mod dispatch;
+pub mod events;
 pub mod grace;
 pub mod handlers;
 pub mod identity;
