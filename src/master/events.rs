@@ -1,13 +1,14 @@
 //! What happened, for those who follow: a bounded buffer of events, and the bells of those who wait for more.
 //!
-//! Main type: [`Events`]. Where the state commits a change, under its locks, the change's events go into the ring
-//! ([`Events::note`]); once the journal has it on disk they can be seen, and every follower's bell rings
-//! ([`Events::settle`], on the thread `journal`). A change that is withdrawn takes its events with it. Each follower
-//! is a stream with a thread of its own, `events/stream.rs`.
+//! Main type: [`Events`]. Where the state commits a change, under its locks, the change's events are added to what is
+//! incoming ([`Events::note`]). Once the journal has it on disk they go into the ring, where they can be seen, and
+//! every follower's bell rings ([`Events::settle`], on the thread `journal`). A change that is withdrawn takes its
+//! events with it. Each follower is a stream with a thread of its own, `events/stream.rs`.
 //!
-//! Invariant: nobody sees an event whose change isn't durable. Nothing but memory work happens under the locks in
-//! here, and the ring's may be taken with the state's held; the bells' never is.
+//! Invariant: nobody sees an event whose change isn't durable. Followers' threads give way to all others, so none of
+//! them ever holds a lock that is taken with the state's held: that is `incoming`'s alone.
 
+mod incoming;
 mod news;
 mod ring;
 mod stream;
@@ -28,6 +29,7 @@ use crate::model::time::WallTime;
 pub(in crate::master) use news::removed_by;
 pub use stream::{EventStream, Start};
 
+use incoming::Incoming;
 use ring::{Next, Ring};
 
 /// How many events are kept.
@@ -36,6 +38,7 @@ pub const MOST_KEPT: usize = 10_000;
 /// The last events, and who waits for the next.
 #[derive(Debug)]
 pub struct Events {
+    incoming: Mutex<Incoming>,
     ring: Mutex<Ring>,
     bells: Mutex<Bells>,
 }
@@ -63,8 +66,9 @@ impl Drop for Bell {
 impl Events {
     /// For what happens after `last` in this start of the master.
     pub(super) fn new(epoch: Epoch, last: Revision) -> Arc<Self> {
-        let ring = Mutex::new(Ring::new(epoch, last, MOST_KEPT));
-        Arc::new(Self { ring, bells: Mutex::default() })
+        let incoming = Mutex::new(Incoming::new(epoch, MOST_KEPT));
+        let ring = Mutex::new(Ring::new(EventId { epoch, position: last, index: 0 }, MOST_KEPT));
+        Arc::new(Self { incoming, ring, bells: Mutex::default() })
     }
 
     /// Takes up what a change did that was just applied, before its record is queued: a record that is durable has
@@ -81,24 +85,26 @@ impl Events {
             Some(subject) => (vec![subject], 1),
             None => news::changed_by(change, nodes, tasks, MOST_KEPT),
         };
-        self.ring.lock().push(at, time, subjects, count);
+        self.incoming.lock().push(at, time, subjects, count);
     }
 
-    /// Everything up to `last` is durable: it can be seen.
+    /// Everything up to `last` is durable: it can be seen. Called by one thread at a time.
     pub(super) fn settle(&self, last: Revision) {
+        let settled = self.incoming.lock().settle(last);
+        if settled.events.is_empty() && settled.missing.is_none() {
+            return;
+        }
         // Order: the bells ring after the ring's lock is free, so that whoever wakes finds it so.
-        let is_news = self.ring.lock().settle(last);
-        if is_news {
-            for bell in self.bells.lock().by_number.values() {
-                // Full: it has rung already.
-                let _ = bell.try_send(());
-            }
+        self.ring.lock().take_up(settled);
+        for bell in self.bells.lock().by_number.values() {
+            // Full: it has rung already.
+            let _ = bell.try_send(());
         }
     }
 
-    /// Takes back what could not be made durable. Called with the state's locks held.
-    pub(super) fn withdraw(&self, first: Revision, last: Revision) {
-        self.ring.lock().withdraw(first, last);
+    /// Takes back what happened at `first` and later, and could not be made durable. Called with the state's locks held.
+    pub(super) fn withdraw(&self, first: Revision) {
+        self.incoming.lock().withdraw(first);
     }
 
     /// A bell that rings whenever more can be seen.
@@ -138,22 +144,15 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::wire::event::NodeNews;
-    use crate::model::node::{Availability, NodeStatus};
+    use crate::master::events::incoming::sample::{EPOCH, subject};
 
     fn happen(events: &Events, at: u64) {
-        let news = NodeNews {
-            node_id: "worker-1".parse().unwrap(),
-            status: NodeStatus::Online,
-            availability: Availability::Active,
-            removed: false,
-        };
-        events.ring.lock().push(Revision(at), WallTime::default(), vec![Subject::Node(news)], 1);
+        events.incoming.lock().push(Revision(at), WallTime::default(), vec![subject()], 1);
     }
 
     #[test]
     fn a_bell_rings_when_there_is_more_to_see_and_not_before() {
-        let events = Events::new(Epoch(7), Revision(5));
+        let events = Events::new(EPOCH, Revision(5));
         let (one, other) = (events.bell(), events.bell());
         let rings = |bell: &Bell| bell.rings.try_recv().is_ok();
         happen(&events, 6);
@@ -163,7 +162,7 @@ mod tests {
         events.settle(Revision(7));
         assert!(!rings(&one), "a change that makes no event");
         happen(&events, 8);
-        events.withdraw(Revision(8), Revision(9));
+        events.withdraw(Revision(8));
         happen(&events, 10);
         events.settle(Revision(10));
         happen(&events, 11);

@@ -294,8 +294,7 @@ impl State {
         for undo in withdrawal.undos.into_iter().rev().filter(|_| !sings(Canary::KeepsWhatFailed)) {
             undo.revert(&mut nodes, &mut tasks);
         }
-        let (first, last) = (*withdrawal.positions.start(), *withdrawal.positions.end());
-        self.events.withdraw(Revision(first), Revision(last));
+        self.events.withdraw(Revision(*withdrawal.positions.start()));
         drop((nodes, tasks));
         self.journal.tell(withdrawal.waiters);
         withdrawal.positions
