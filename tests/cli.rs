@@ -263,10 +263,8 @@ fn a_wrong_command_line_is_one_line_and_2() {
         ("run web --image x --cpu 0", "podling run: --cpu: \"0\" is not an amount of CPU"),
         ("run web --image x --secret K=f", "podling run: --secret: not supported yet"),
         ("run web --image x -p 80", "podling run: -p: \"80\" must be HOST:CONTAINER"),
-        ("ps -w", "podling ps: -w: not supported yet"),
         ("ps --status dead", "podling ps: --status: \"dead\" must be one of"),
         ("ps -o yaml", "podling ps: -o: \"yaml\" must be table, wide, json or name"),
-        ("nodes -w", "podling nodes: -w: not supported yet"),
         ("nodes a b", "podling nodes: unexpected argument \"b\""),
         ("logs", "podling logs: TASK is missing"),
         ("logs web --tail x", "podling logs: --tail: \"x\" is not a number of lines"),
@@ -281,7 +279,7 @@ fn a_wrong_command_line_is_one_line_and_2() {
         ("help nonsense", "podling help: there is no such command"),
         ("why web", "podling why: not supported yet"),
         ("node drain worker-1", "podling node: not supported yet"),
-        ("events", "podling events: not supported yet"),
+        ("events -o wide", "podling events: -o: \"wide\" must be table or json"),
         ("apply web.toml", "podling apply: not supported yet"),
         ("top", "podling top: not supported yet"),
         ("story web", "podling story: not supported yet"),
@@ -298,9 +296,20 @@ fn a_wrong_command_line_is_one_line_and_2() {
 #[test]
 fn a_master_that_is_not_there_is_asked_after_at_once() {
     let began = Instant::now();
-    for line in
-        ["ps", "nodes", "logs x -f", "run x --image y --wait", "stop x", "rm x", "wait x", "inspect x"]
-    {
+    for line in [
+        "ps",
+        "ps -w",
+        "nodes",
+        "nodes x -w",
+        "logs x -f",
+        "events",
+        "events -f",
+        "run x --image y --wait",
+        "stop x",
+        "rm x",
+        "wait x",
+        "inspect x",
+    ] {
         let (code, out, err) = told(podling(line).output().unwrap());
         assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "podling {line}: {err}");
         assert!(err.starts_with("podling: no master answers at http://127.0.0.1:1 ("), "{err}");

@@ -44,6 +44,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("stop", "stop tasks", STOP),
     ("rm", "forget tasks that have ended", RM),
     ("wait", "wait for tasks to end", WAIT),
+    ("events", "show what happens", EVENTS),
     ("inspect", "show all that is known of a task or a node", INSPECT),
     ("version", "print the version", VERSION),
     ("help", "explain a command", HELP),
@@ -89,6 +90,8 @@ Lists the tasks that are pending, scheduled or running, oldest first.
   -l K=V          only those with this label. Again for more
   -q              ids only
   -o FORM         table, wide, json or name [table]
+  -w              go on: on a terminal draw the list anew whenever something happens, elsewhere print each
+                  row that has changed. With --task, that task's row
 
 Example:
   podling ps --all --status failed
@@ -100,6 +103,8 @@ Usage: podling nodes [NAME] [FLAGS]
 Lists the nodes, or one of them, with what their tasks take up.
 
   -o FORM         table, wide, json or name [table]
+  -w              go on: on a terminal draw the list anew whenever something happens, elsewhere print each
+                  row that has changed
 
 Example:
   podling nodes -o wide
@@ -181,6 +186,21 @@ task's exit code; for several with 0 if all completed, else 1; with 124 if the t
 
 Example:
   podling wait build --timeout 10m && podling logs build
+";
+
+const EVENTS: &str = "\
+Usage: podling events [FLAGS]
+
+Prints what happened to tasks and nodes of late, oldest first, a line each: when, what, which, how it is
+since. The master keeps the last 10,000 events of its present run.
+
+  -f              what happens from now on, until stopped; a line that breaks is taken up where it broke
+  -o FORM         table or json, the API's own objects [table]
+
+Events that are lost are told of on stderr.
+
+Example:
+  podling events -f -o json
 ";
 
 const INSPECT: &str = "\

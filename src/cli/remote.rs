@@ -17,6 +17,7 @@ use crate::api::wire::node::{AvailabilityRequest, NodeView};
 use crate::api::wire::task::{StopRequest, TaskView};
 use crate::api::wire::{Page, millis};
 use crate::cli::error::CliError;
+use crate::cli::feed;
 use crate::cli::settings::{Target, check_address};
 use crate::cli::waiting;
 use crate::http::client::{Call, Reply, Stream};
@@ -34,7 +35,7 @@ const RETRY_AFTER_MS: [u64; 5] = [200, 400, 800, 1_600, 3_200];
 const PAGE: usize = 1_000;
 
 /// The master, as a command sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Remote {
     client: Client,
     insecure: bool,
@@ -203,6 +204,26 @@ impl Remote {
         self.client.stream(path, &NDJSON, silence).map_err(|error| self.failed(error))
     }
 
+    /// Opens the master's events. `query` begins with `?` or is empty; `after` is the last event's id, where the line
+    /// was open before.
+    ///
+    /// # Errors
+    /// As [`Remote::get`]; or something else came.
+    pub(crate) fn events(&self, query: &str, after: Option<&str>) -> Result<Stream, CliError> {
+        let path = format!("{}{query}", routes::EVENTS);
+        let mut headers = vec![("Accept", EVENT_STREAM)];
+        headers.extend(after.map(|id| ("Last-Event-ID", id)));
+        let stream =
+            self.client.stream(&path, &headers, feed::SILENCE).map_err(|error| self.failed(error))?;
+        match stream.content_type() {
+            Some(media) if media.starts_with(EVENT_STREAM) => Ok(stream),
+            media => {
+                let media = media.unwrap_or("something unnamed");
+                Err(CliError::Failed(format!("{media} came, which is no stream of events")))
+            }
+        }
+    }
+
     /// Where a worker serves a task's log.
     ///
     /// # Errors
@@ -218,6 +239,9 @@ impl Remote {
 
 /// What a log is asked for as: the form that keeps stdout and stderr apart.
 const NDJSON: [(&str, &str); 1] = [("Accept", "application/x-ndjson")];
+
+/// What events come as.
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// A worker that serves one task's log.
 #[derive(Debug)]

@@ -30,6 +30,7 @@ use crate::control::snapshot::Snapshot;
 use crate::control::tasks::{Ambiguous, Filter, Found, Tasks};
 use crate::control::undo::Undo;
 use crate::control::{fit, schedule};
+use crate::master::events::{self, Events};
 use crate::master::ids::Ids;
 use crate::master::journal::{Batch, Journal};
 use crate::master::locks::Locks;
@@ -84,6 +85,7 @@ pub struct StateSettings {
 pub struct State {
     locks: Locks,
     journal: Arc<Journal>,
+    events: Arc<Events>,
     settings: StateSettings,
     is_quarantined: bool,
     judge_from: Mono,
@@ -141,10 +143,12 @@ impl State {
                 .map_err(|misfit| refuse(format!("record {at}: {misfit}")))
         })?;
         let journal = Arc::new(Journal::new(last));
+        let events = Events::new(settings.epoch, last);
         let locks = Locks::new(nodes, tasks);
         Ok(Self {
             locks,
             journal,
+            events,
             settings,
             is_quarantined: false,
             judge_from: now.mono,
@@ -158,6 +162,11 @@ impl State {
     /// The journal that makes its changes durable.
     pub const fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// What happened of late.
+    pub const fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// What stays the same.
@@ -296,9 +305,17 @@ impl State {
         for undo in withdrawal.undos.into_iter().rev().filter(|_| !sings(Canary::KeepsWhatFailed)) {
             undo.revert(&mut nodes, &mut tasks);
         }
+        self.events.withdraw(Revision(*withdrawal.positions.start()));
         drop((nodes, tasks));
         self.journal.tell(withdrawal.waiters);
         withdrawal.positions
+    }
+
+    /// Everything up to `last` is durable: it can be seen, and whoever waited for it is let go. In this order, so that
+    /// whoever has an answer finds the event of it.
+    pub(super) fn settle(&self, last: Revision) {
+        self.events.settle(last);
+        self.journal.settle(last);
     }
 
     /// The store takes changes again.
@@ -323,7 +340,9 @@ impl State {
         debug_assert!(!self.journal.is_failing(), "a change while the store fails");
         let at = self.journal.next_position();
         let undo = Undo::of(nodes, tasks, &change);
+        let removed = events::removed_by(&change, nodes, tasks);
         change::apply(nodes, tasks, &change, at, now)?;
+        self.events.note(at, now.wall, &change, removed, (nodes, tasks));
         Ok(self.journal.append(record::encode(&change), undo))
     }
 

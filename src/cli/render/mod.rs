@@ -4,6 +4,7 @@
 //! [`text::visible`] before it is part of a line; JSON by [`text::json`]. A log's own text alone is passed through
 //! as it is. Deliberately absent: colour, cursor movement, the terminal's width.
 
+pub(crate) mod event;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod node;

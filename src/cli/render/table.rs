@@ -27,32 +27,58 @@ impl Table {
 
     /// Adds a line of as many cells as the header has.
     pub(crate) fn push(&mut self, cells: Vec<String>) {
-        let shown = |cell: String| {
-            if cell.is_empty() { NOTHING.to_owned() } else { text::visible(&cell).into_owned() }
-        };
-        self.lines.push(cells.into_iter().map(shown).collect());
+        self.lines.push(shown(cells));
     }
 
     /// The whole table, each line ended.
     pub(crate) fn finish(self) -> String {
-        let columns = self.lines.first().map_or(0, Vec::len);
-        let width = |column: usize| {
-            let cells = self.lines.iter().filter_map(|line| line.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut out = String::new();
-        for line in &self.lines {
-            let last = line.len().saturating_sub(1);
-            for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-                let padded = if column == last { 0 } else { width + GAP };
-                // Writing to a String can't fail.
-                let _ = write!(out, "{cell:padded$}");
-            }
+        let mut columns = Columns::default();
+        self.lines.iter().for_each(|line| columns.make_room(line));
+        self.lines.iter().fold(String::new(), |mut out, line| {
+            out.push_str(&columns.line(line));
             out.push('\n');
+            out
+        })
+    }
+}
+
+/// Columns of lines that come one by one: they grow with what comes, and never shrink.
+#[derive(Debug, Default)]
+pub(crate) struct Columns(Vec<usize>);
+
+impl Columns {
+    /// As wide as this at least.
+    pub(crate) fn of(widths: &[usize]) -> Self {
+        Self(widths.to_vec())
+    }
+
+    /// Widens them for a line.
+    pub(crate) fn make_room(&mut self, cells: &[String]) {
+        self.0.resize(self.0.len().max(cells.len()), 0);
+        for (width, cell) in self.0.iter_mut().zip(cells) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+
+    /// A line, not ended.
+    pub(crate) fn line(&self, cells: &[String]) -> String {
+        let last = cells.len().saturating_sub(1);
+        let mut out = String::new();
+        for (column, (cell, width)) in cells.iter().zip(&self.0).enumerate() {
+            let padded = if column == last { 0 } else { width + GAP };
+            // Writing to a String can't fail.
+            let _ = write!(out, "{cell:padded$}");
         }
         out
     }
+}
+
+/// Cells as they are shown.
+pub(crate) fn shown(cells: Vec<String>) -> Vec<String> {
+    let shown = |cell: String| {
+        if cell.is_empty() { NOTHING.to_owned() } else { text::visible(&cell).into_owned() }
+    };
+    cells.into_iter().map(shown).collect()
 }
 
 #[cfg(test)]
