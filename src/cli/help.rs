@@ -42,6 +42,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("stop", "stop tasks", STOP),
     ("rm", "forget tasks that have ended", RM),
     ("wait", "wait for tasks to end", WAIT),
+    ("top", "show what nodes and tasks use", TOP),
     ("inspect", "show all that is known of a task or a node", INSPECT),
     ("version", "print the version", VERSION),
     ("help", "explain a command", HELP),
@@ -150,6 +151,20 @@ task's exit code; for several with 0 if all completed, else 1; with 124 if the t
 
 Example:
   podling wait build --timeout 10m && podling logs build
+";
+
+const TOP: &str = "\
+Usage: podling top [--once]
+
+Shows what each node's tasks use of its places, processor and memory, and the tasks that use most. In a bar
+# is used, - is reserved by tasks and not used, . is left. On a terminal it is drawn anew every two seconds,
+until Ctrl-C; elsewhere it is printed once.
+
+  -o, --output table|json    [table]
+  --once                     once, on a terminal too
+
+Example:
+  podling top --once
 ";
 
 const INSPECT: &str = "\

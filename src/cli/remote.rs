@@ -32,7 +32,7 @@ const RETRY_AFTER_MS: [u64; 5] = [200, 400, 800, 1_600, 3_200];
 const PAGE: usize = 1_000;
 
 /// The master, as a command sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Remote {
     client: Client,
     insecure: bool,
@@ -67,7 +67,19 @@ impl Remote {
     /// # Errors
     /// The master can't be reached or says no.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        self.client.get(path, ANSWER_WITHIN).map_err(|error| self.failed(error))
+        self.get_within(path, ANSWER_WITHIN)
+    }
+
+    /// As [`Remote::get`], for somebody who doesn't wait long.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub(crate) fn get_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        within: Duration,
+    ) -> Result<T, CliError> {
+        self.client.get(path, within).map_err(|error| self.failed(error))
     }
 
     /// GET of a JSON document, as it was written.

@@ -11,17 +11,18 @@ mod ps;
 mod rm;
 mod run;
 mod stop;
+mod top;
 mod wait;
 
 use crate::cli::args::{Flag, Words, nearest};
 use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
 use crate::cli::settings::Shared;
-use crate::cli::{Console, exit, help};
+use crate::cli::{Console, Screen, exit, help};
 use crate::runtime::settings::{Environment, SettingsError};
 
 /// Part of the contract, and of a later version.
-const TO_COME: &[&str] = &["why", "node", "events", "apply", "top", "story", "audit", "token", "completion"];
+const TO_COME: &[&str] = &["why", "node", "events", "apply", "story", "audit", "token", "completion"];
 
 /// What a command works with.
 pub(crate) struct Session<'a, 'c> {
@@ -29,6 +30,8 @@ pub(crate) struct Session<'a, 'c> {
     pub(crate) remote: Remote,
     /// Where it writes.
     pub(crate) console: &'a mut Console<'c>,
+    /// Where it can write over what it wrote.
+    pub(crate) screen: Option<Screen>,
 }
 
 /// A command line that was read whole and found right.
@@ -48,6 +51,7 @@ pub(crate) fn obey(
     words: &mut Words,
     environment: Environment,
     console: &mut Console<'_>,
+    screen: Option<Screen>,
 ) -> Result<u8, CliError> {
     let shared = Shared::take(words)?;
     let is_version = words.switch(Flag::Both("-V", "--version"));
@@ -72,7 +76,7 @@ pub(crate) fn obey(
         other => {
             let command = read(other, words, environment)?;
             let remote = Remote::new(shared.resolve(environment)?)?;
-            command.obey(&mut Session { remote, console })
+            command.obey(&mut Session { remote, console, screen })
         }
     }
 }
@@ -87,6 +91,7 @@ fn read(command: &str, words: &mut Words, environment: Environment) -> Result<Bo
         "stop" => Box::new(stop::Asked::read(words)?),
         "rm" => Box::new(rm::Asked::read(words)?),
         "wait" => Box::new(wait::Asked::read(words)?),
+        "top" => Box::new(top::Asked::read(words)?),
         "inspect" => Box::new(inspect::Asked::read(words)?),
         other => return Err(unknown_command(other)),
     })

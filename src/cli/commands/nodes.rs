@@ -37,7 +37,7 @@ impl Asked {
 
 impl Command for Asked {
     fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-        let Session { remote, console } = session;
+        let Session { remote, console, .. } = session;
         let mut list = List::new::<NodeView>(self.form, clock::wall());
         match &self.node {
             Some(node) => list.push::<NodeView>(&remote.get_raw(&routes::node(node))?, console)?,

@@ -102,7 +102,7 @@ fn path(statuses: &[TaskStatus], all: bool, node: Option<&NodeId>, labels: &[Str
 
 impl Command for Asked {
     fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-        let Session { remote, console } = session;
+        let Session { remote, console, .. } = session;
         let now = clock::wall();
         let mut list = List::new::<TaskView>(self.form.unwrap_or_default(), now);
         match (&self.which, self.form) {
