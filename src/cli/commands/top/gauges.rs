@@ -1,7 +1,7 @@
 //! The threads `top-1` to `top-8`: ask the master what the nodes' tasks use, several nodes at a time.
 //!
 //! Main type: [`Gauges`]. A node that doesn't answer keeps one thread busy, and is not asked again until that thread is
-//! back; nobody waits for it longer than for a picture. The threads end once the gauges are dropped, each after the
+//! back; nobody waits for it longer than for a picture. What it said last is shown meanwhile, for a while. The threads end once the gauges are dropped, each after the
 //! question under way.
 
 use std::collections::{HashMap, HashSet};
@@ -18,6 +18,7 @@ use crate::cli::remote::Remote;
 use crate::cli::render::top::Gauge;
 use crate::model::id::NodeId;
 use crate::model::node::NodeStatus;
+use crate::model::time::Mono;
 use crate::runtime::clock;
 use crate::runtime::supervise::{self, Thread};
 
@@ -30,6 +31,9 @@ const MOST_NODES: usize = 4096;
 /// How long one answer may take: longer than the master waits for the worker.
 const ANSWER_WITHIN: Duration = Duration::from_secs(7);
 
+/// How long figures are shown while the next ones don't come.
+const GOOD_FOR: Duration = Duration::from_secs(5);
+
 /// What came of asking about a node.
 type Answer = (NodeId, Result<NodeStats, CliError>);
 
@@ -40,6 +44,8 @@ pub(super) struct Gauges {
     threads: Vec<Thread>,
     /// Those that haven't answered yet.
     awaited: HashSet<NodeId>,
+    /// What each said last, and when that came.
+    last: HashMap<NodeId, (Mono, Gauge)>,
 }
 
 impl Gauges {
@@ -49,7 +55,8 @@ impl Gauges {
     /// The operating system refuses one.
     pub(super) fn start(remote: &Remote) -> io::Result<Self> {
         let ((ask, next), (tell, answers)) = (bounded(MOST_NODES), bounded(MOST_NODES));
-        let mut gauges = Self { ask: Some(ask), answers, threads: Vec::new(), awaited: HashSet::new() };
+        let (awaited, last) = (HashSet::new(), HashMap::new());
+        let mut gauges = Self { ask: Some(ask), answers, threads: Vec::new(), awaited, last };
         for number in 1..=THREADS {
             let (remote, next, tell) = (remote.clone(), next.clone(), tell.clone());
             let thread = supervise::spawn(format!("top-{number}"), move || serve(&remote, &next, &tell))?;
@@ -58,34 +65,41 @@ impl Gauges {
         Ok(gauges)
     }
 
-    /// What each node says within a time, in the nodes' order.
+    /// What each node says within a time, or said a moment ago, in the nodes' order.
     pub(super) fn read(&mut self, nodes: &[NodeView], at_most: Duration) -> Vec<Gauge> {
         let until = clock::mono() + at_most;
-        // Answers that came too late for the picture that wanted them.
-        for (node, _) in self.answers.try_iter() {
-            self.awaited.remove(&node);
+        while let Ok(answer) = self.answers.try_recv() {
+            self.take(answer);
         }
         for node in nodes.iter().filter(|node| node.status == NodeStatus::Online) {
             let is_new = !self.awaited.contains(&node.node_id);
-            // Full: it is shown as one that gave no answer.
+            // Full: it is asked for the next picture.
             if is_new && self.ask.as_ref().is_some_and(|ask| ask.try_send(node.node_id.clone()).is_ok()) {
                 self.awaited.insert(node.node_id.clone());
             }
         }
-        let mut found = HashMap::new();
         while !self.awaited.is_empty()
-            && let Ok((node, answer)) = self.answers.recv_timeout(until.since(clock::mono()))
+            && let Ok(answer) = self.answers.recv_timeout(until.since(clock::mono()))
         {
-            self.awaited.remove(&node);
-            found.insert(node, answer);
+            self.take(answer);
         }
-        let gauge = |node: &NodeView| match found.remove(&node.node_id) {
-            Some(Ok(stats)) => Gauge::Read(stats),
-            Some(Err(error)) => Gauge::Silent(why(&node.node_id, &error)),
-            None if node.status == NodeStatus::Offline => Gauge::Offline,
+        let now = clock::mono();
+        self.last.retain(|_, (at, _)| now.since(*at) <= GOOD_FOR);
+        nodes.iter().map(|node| self.gauge(node)).collect()
+    }
+
+    fn take(&mut self, (node, answer): Answer) {
+        self.awaited.remove(&node);
+        let gauge = answer.map_or_else(|error| Gauge::Silent(why(&node, &error)), Gauge::Read);
+        self.last.insert(node, (clock::mono(), gauge));
+    }
+
+    fn gauge(&self, node: &NodeView) -> Gauge {
+        match self.last.get(&node.node_id) {
+            _ if node.status == NodeStatus::Offline => Gauge::Offline,
+            Some((_, gauge)) => gauge.clone(),
             None => Gauge::Silent(format!("{} gives no figures: no answer in time", node.node_id)),
-        };
-        nodes.iter().map(gauge).collect()
+        }
     }
 }
 
