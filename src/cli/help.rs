@@ -45,6 +45,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("rm", "forget tasks that have ended", RM),
     ("wait", "wait for tasks to end", WAIT),
     ("events", "show what happens", EVENTS),
+    ("top", "show what nodes and tasks use", TOP),
     ("inspect", "show all that is known of a task or a node", INSPECT),
     ("version", "print the version", VERSION),
     ("help", "explain a command", HELP),
@@ -201,6 +202,16 @@ Events that are lost are told of on stderr.
 
 Example:
   podling events -f -o json
+";
+
+const TOP: &str = "\
+Usage: podling top [--once]
+Shows what each node's tasks use of its places, processor and memory, and the tasks that use most. In a bar
+# is used, - is reserved by tasks and not used, . is left. On a terminal it is drawn anew every two seconds,
+until Ctrl-C; elsewhere it is printed once.
+  -o, --output table|json    [table]
+  --once                     once, on a terminal too
+  podling top --once
 ";
 
 const INSPECT: &str = "\

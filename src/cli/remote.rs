@@ -70,7 +70,19 @@ impl Remote {
     /// # Errors
     /// The master can't be reached or says no.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        self.client.get(path, ANSWER_WITHIN).map_err(|error| self.failed(error))
+        self.get_within(path, ANSWER_WITHIN)
+    }
+
+    /// As [`Remote::get`], for somebody who doesn't wait long.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub(crate) fn get_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        within: Duration,
+    ) -> Result<T, CliError> {
+        self.client.get(path, within).map_err(|error| self.failed(error))
     }
 
     /// GET of a JSON document, as it was written.

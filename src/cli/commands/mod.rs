@@ -13,6 +13,7 @@ mod ps;
 mod rm;
 mod run;
 mod stop;
+mod top;
 mod wait;
 mod watch;
 mod why;
@@ -25,7 +26,7 @@ use crate::cli::{Console, Screen, exit, help};
 use crate::runtime::settings::{Environment, SettingsError};
 
 /// Part of the contract, and of a later version.
-const TO_COME: &[&str] = &["apply", "top", "story", "audit", "token", "completion"];
+const TO_COME: &[&str] = &["apply", "story", "audit", "token", "completion"];
 
 /// What a command works with.
 pub(crate) struct Session<'a, 'c> {
@@ -95,6 +96,7 @@ fn read(command: &str, words: &mut Words, environment: Environment) -> Result<Bo
         "rm" => Box::new(rm::Asked::read(words)?),
         "wait" => Box::new(wait::Asked::read(words)?),
         "events" => Box::new(events::Asked::read(words)?),
+        "top" => Box::new(top::Asked::read(words)?),
         "inspect" => Box::new(inspect::Asked::read(words)?),
         "why" => Box::new(why::Asked::read(words)?),
         "node" => Box::new(node::Asked::read(words)?),

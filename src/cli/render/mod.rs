@@ -12,6 +12,7 @@ pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod text;
 pub(crate) mod why;
+pub(crate) mod top;
 
 #[cfg(test)]
 pub(crate) mod sample;
