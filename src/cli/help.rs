@@ -206,11 +206,15 @@ Example:
 
 const TOP: &str = "\
 Usage: podling top [--once]
+
 Shows what each node's tasks use of its places, processor and memory, and the tasks that use most. In a bar
 # is used, - is reserved by tasks and not used, . is left. On a terminal it is drawn anew every two seconds,
 until Ctrl-C; elsewhere it is printed once.
+
   -o, --output table|json    [table]
   --once                     once, on a terminal too
+
+Example:
   podling top --once
 ";
 
