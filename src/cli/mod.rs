@@ -16,6 +16,7 @@ mod args;
 mod commands;
 mod error;
 pub mod exit;
+mod fields;
 mod help;
 mod remote;
 mod render;

@@ -23,6 +23,16 @@ use crate::runtime::settings::{Environment, SettingsError};
 /// Part of the contract, and of a later version.
 const TO_COME: &[&str] = &["why", "node", "events", "apply", "top", "story", "audit", "token", "completion"];
 
+/// What other programs call the commands of this one.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (&["ls", "list", "get", "status", "tasks"], "ps"),
+    (&["kill", "down"], "stop"),
+    (&["delete", "remove", "del"], "rm"),
+    (&["start", "create", "submit"], "run"),
+    (&["describe", "show"], "inspect"),
+    (&["up", "deploy"], "apply"),
+];
+
 /// What a command works with.
 pub(crate) struct Session<'a, 'c> {
     /// The master.
@@ -119,7 +129,8 @@ fn usage(text: impl Into<String>) -> CliError {
 }
 
 fn unknown_command(command: &str) -> CliError {
-    let guess = nearest(command, help::names());
+    let meant = ELSEWHERE.iter().find(|(words, _)| words.contains(&command)).map(|(_, here)| *here);
+    let guess = meant.or_else(|| nearest(command, help::names()));
     let guess = guess.map_or_else(String::new, |guess| format!(": did you mean {guess}?"));
     usage(format!("there is no such command{guess}"))
 }

@@ -51,6 +51,7 @@ impl Asked {
         if request.image.is_empty() {
             return Err(SettingsError::of("--image", "is missing"));
         }
+        request::check(&request)?;
         if then == Then::Follow && request.count.is_some() {
             return Err(SettingsError::of("--follow", "not together with --count"));
         }
@@ -176,11 +177,11 @@ mod tests {
     #[test]
     fn every_flag_has_its_field() {
         let line = "web --image nginx -e K=V -e E= -e SHELL -e NOWHERE -l team=a -p 8080:80 -p 53:53/udp --cpu 500m \
-                    --memory 256Mi --network none --pull never -u 1000 -w /srv --constraint disk=ssd \
+                    --memory 256Mi --network bridge --pull never -u 1000 -w /srv --constraint disk=ssd \
                     --restart on-failure:2 --on-node-lost reschedule --pending-timeout 1.5s --count 3";
         assert_eq!(
             body(line),
-            r#"{"name":"web","image":"nginx","env":{"E":"","K":"V","SHELL":"/bin/sh"},"labels":{"team":"a"},"ports":[{"host":8080,"container":80,"protocol":"tcp"},{"host":53,"container":53,"protocol":"udp"}],"cpu_millis":500,"memory_bytes":268435456,"network":"none","pull":"never","user":"1000","workdir":"/srv","constraints":{"disk":"ssd"},"restart":{"policy":"on-failure","max":2},"on_node_lost":"reschedule","pending_timeout_ms":1500,"count":3}"#
+            r#"{"name":"web","image":"nginx","env":{"E":"","K":"V","SHELL":"/bin/sh"},"labels":{"team":"a"},"ports":[{"host":8080,"container":80,"protocol":"tcp"},{"host":53,"container":53,"protocol":"udp"}],"cpu_millis":500,"memory_bytes":268435456,"network":"bridge","pull":"never","user":"1000","workdir":"/srv","constraints":{"disk":"ssd"},"restart":{"policy":"on-failure","max":2},"on_node_lost":"reschedule","pending_timeout_ms":1500,"count":3}"#
         );
     }
 
@@ -213,7 +214,26 @@ mod tests {
             ("web --image x --network lan", "--network: \"lan\" must be bridge, none or node"),
             ("web --image x --pull maybe", "--pull: \"maybe\" must be missing, always or never"),
             ("web --image x --restart often", "--restart: \"often\" must be never, on-failure[:N] or always"),
-            ("web --image x --restart always:3", "--restart: \"always:3\" must be never,"),
+            ("web --image x --restart always:3", "--restart: \"always:3\": always takes no number"),
+            ("web --image x --restart never:3", "--restart: \"never:3\": never takes no number"),
+            ("web --image x --restart on-failure:0", "--restart: \"on-failure:0\" would never try again"),
+            ("web --image x --cpu -1", "--cpu: \"-1\" is not an amount of CPU"),
+            ("web --image x --cpu=500mm", "--cpu: \"500mm\" is not an amount of CPU"),
+            ("web --image x --memory -1", "--memory: \"-1\" is not a size"),
+            ("web --image x --memory 1e9Gi", "--memory: \"1e9Gi\" is not a size"),
+            ("web --image x -l podling.task=1", "-l: \"podling.task\": keys beginning podling. are reserved"),
+            ("web --image x --constraint disk", "--constraint: \"disk\" must be KEY=VALUE"),
+            (
+                "web --image x --constraint d=a --constraint d=b",
+                "--constraint: no node has both d=a and d=b",
+            ),
+            ("web --image x -p 80:1 -p 80:2", "-p: host port 80/tcp is asked for twice"),
+            ("web --image x -p 80:1 --network none", "-p: the network none has no ports to publish"),
+            ("web --image x -p 80:1 --network node", "-p: the network node has no ports to publish"),
+            (
+                "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggg --image x --count 2",
+                "--count: the last one's name, \"aaaa",
+            ),
             ("web --image x --on-node-lost cry", "--on-node-lost: \"cry\" must be fail or reschedule"),
             ("web --image x --pending-timeout soon", "--pending-timeout: \"soon\" is not a duration"),
             ("web --image x --count 0", "--count: \"0\" must be 1 to 100000"),
