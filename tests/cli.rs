@@ -286,12 +286,16 @@ fn a_wrong_command_line_is_one_line_and_2() {
         ("why web", "podling why: not supported yet"),
         ("node drain worker-1", "podling node: not supported yet"),
         ("events", "podling events: not supported yet"),
-        ("apply web.toml", "podling apply: not supported yet"),
+        ("apply", "podling apply: FILE is missing"),
+        ("apply /nowhere/web.toml", "podling apply: /nowhere/web.toml: No such file or directory"),
+        ("apply /dev/null", "podling apply: /dev/null:1:1: there is no [[task]] in it"),
         ("top", "podling top: not supported yet"),
         ("story web", "podling story: not supported yet"),
         ("audit", "podling audit: not supported yet"),
         ("token create", "podling token: not supported yet"),
-        ("completion bash", "podling completion: not supported yet"),
+        ("completion", "podling completion: bash, zsh or fish is missing"),
+        ("completion csh", "podling completion: \"csh\" must be bash, zsh or fish"),
+        ("ls", "podling ls: there is no such command: did you mean ps?"),
     ] {
         let (code, out, err) = told(podling(line).output().unwrap());
         assert_eq!((code, out.as_str(), err.lines().count()), (2, "", 1), "podling {line}: {err}");

@@ -178,6 +178,12 @@ impl Words {
         rest.next().map_or(Ok(one), |more| Err(unexpected(&more)))
     }
 
+    /// The spellings of all flags that were asked for so far.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> &[&'static str] {
+        &self.known
+    }
+
     fn know(&mut self, flag: Flag) {
         let (first, second) = flag.keys();
         self.known.push(first);
@@ -316,7 +322,9 @@ mod tests {
 
     #[test]
     fn words_are_as_far_apart_as_letters_differ() {
-        for (from, to, far) in [("", "", 0), ("run", "run", 0), ("rnu", "run", 1), ("log", "logs", 1), ("ab", "ba", 1)] {
+        for (from, to, far) in
+            [("", "", 0), ("run", "run", 0), ("rnu", "run", 1), ("log", "logs", 1), ("ab", "ba", 1)]
+        {
             assert_eq!(distance(from, to), far, "{from} {to}");
         }
         assert_eq!(nearest("inspct", ["inspect", "logs"].into_iter()), Some("inspect"));

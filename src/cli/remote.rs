@@ -32,7 +32,7 @@ const RETRY_AFTER_MS: [u64; 5] = [200, 400, 800, 1_600, 3_200];
 const PAGE: usize = 1_000;
 
 /// The master, as a command sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Remote {
     client: Client,
     insecure: bool,
@@ -67,7 +67,19 @@ impl Remote {
     /// # Errors
     /// The master can't be reached or says no.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        self.client.get(path, ANSWER_WITHIN).map_err(|error| self.failed(error))
+        self.get_within(path, ANSWER_WITHIN)
+    }
+
+    /// As [`Remote::get`], for somebody who doesn't wait long.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub(crate) fn get_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        within: Duration,
+    ) -> Result<T, CliError> {
+        self.client.get(path, within).map_err(|error| self.failed(error))
     }
 
     /// GET of a JSON document, as it was written.
@@ -95,12 +107,24 @@ impl Remote {
         path: &str,
         mut take: impl FnMut(Vec<Box<RawValue>>) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
+        self.pages_while(path, |page| take(page).map(|()| true))
+    }
+
+    /// As [`Remote::pages`], as long as `take` says that it wants more.
+    ///
+    /// # Errors
+    /// As [`Remote::pages`].
+    pub(crate) fn pages_while(
+        &self,
+        path: &str,
+        mut take: impl FnMut(Vec<Box<RawValue>>) -> Result<bool, CliError>,
+    ) -> Result<(), CliError> {
         let joint = if path.contains('?') { '&' } else { '?' };
         let mut after = String::new();
         loop {
             let page: Page<Box<RawValue>> = self.get(&format!("{path}{joint}limit={PAGE}{after}"))?;
-            take(page.items)?;
-            match page.next {
+            let wants_more = take(page.items)?;
+            match page.next.filter(|_| wants_more) {
                 Some(next) => after = format!("&after={}", routes::escape(&next)),
                 None => return Ok(()),
             }
@@ -114,8 +138,15 @@ impl Remote {
     pub(crate) fn create<T: DeserializeOwned>(&self, request: &impl Serialize) -> Result<T, CliError> {
         let body = serde_json::to_vec(request)
             .map_err(|error| CliError::Failed(format!("the request can't be written: {error}")))?;
-        let key = Ulid::generate().to_string();
-        let headers = [("Idempotency-Key", key.as_str())];
+        self.create_under(&Ulid::generate().to_string(), body)
+    }
+
+    /// Creates tasks under a key that is given. `body` is the request, written.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub(crate) fn create_under<T: DeserializeOwned>(&self, key: &str, body: Vec<u8>) -> Result<T, CliError> {
+        let headers = [("Idempotency-Key", key)];
         let mut call = Call::new("POST", routes::TASKS, ANSWER_WITHIN);
         (call.headers, call.body, call.idempotent) = (&headers, Some(body), true);
         match self.until_sure(&call) {

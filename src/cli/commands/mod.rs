@@ -4,6 +4,8 @@
 //! runs against the master and gives the exit code. Commands that the contract has and this version has not are
 //! known by name, and say so.
 
+mod apply;
+mod completion;
 mod inspect;
 mod logs;
 mod nodes;
@@ -21,7 +23,7 @@ use crate::cli::{Console, exit, help};
 use crate::runtime::settings::{Environment, SettingsError};
 
 /// Part of the contract, and of a later version.
-const TO_COME: &[&str] = &["why", "node", "events", "apply", "top", "story", "audit", "token", "completion"];
+const TO_COME: &[&str] = &["why", "node", "events", "top", "story", "audit", "token"];
 
 /// What other programs call the commands of this one.
 const ELSEWHERE: &[(&[&str], &str)] = &[
@@ -75,6 +77,7 @@ pub(crate) fn obey(
             print(&help::of(&command).ok_or_else(|| unknown_command(&command))?, console)
         }
         "help" => explain(words, console),
+        "completion" => print(completion::read(words)?, console),
         "version" => {
             words.rest().and_then(|rest| nothing_more(&rest))?;
             print(concat!("podling ", env!("CARGO_PKG_VERSION"), "\n"), console)
@@ -97,6 +100,7 @@ fn read(command: &str, words: &mut Words, environment: Environment) -> Result<Bo
         "stop" => Box::new(stop::Asked::read(words)?),
         "rm" => Box::new(rm::Asked::read(words)?),
         "wait" => Box::new(wait::Asked::read(words)?),
+        "apply" => Box::new(apply::Asked::read(words)?),
         "inspect" => Box::new(inspect::Asked::read(words)?),
         other => return Err(unknown_command(other)),
     })
@@ -133,4 +137,36 @@ fn unknown_command(command: &str) -> CliError {
     let guess = meant.or_else(|| nearest(command, help::names()));
     let guess = guess.map_or_else(String::new, |guess| format!(": did you mean {guess}?"));
     usage(format!("there is no such command{guess}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cli::completion as shell;
+
+    /// What a shell offers and what a person reads is what a command takes.
+    #[test]
+    fn the_help_has_the_flags_that_are_taken_and_no_others() {
+        for name in help::names().filter(|name| !matches!(*name, "completion" | "version" | "help")) {
+            let mut words = Words::new(Vec::new());
+            Shared::take(&mut words).unwrap();
+            let _ = read(name, &mut words, |_| None);
+            let taken: BTreeSet<&str> = words.known().iter().copied().collect();
+            let told: BTreeSet<&str> =
+                shell::flags(name).into_iter().flat_map(|flag| flag.spellings).collect();
+            assert_eq!(taken, told, "podling {name}");
+        }
+    }
+
+    #[test]
+    fn what_other_programs_call_a_command_is_guessed() {
+        for (word, here) in
+            [("ls", "ps"), ("kill", "stop"), ("rnu", "run"), ("pss", "ps"), ("insp", "inspect")]
+        {
+            assert!(unknown_command(word).to_string().ends_with(&format!("did you mean {here}?")), "{word}");
+        }
+        assert_eq!(unknown_command("fly").to_string(), "there is no such command");
+    }
 }
