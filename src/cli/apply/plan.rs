@@ -69,6 +69,15 @@ impl Plan {
         self.verdicts.iter().any(|verdict| matches!(verdict, Verdict::Differs(_)))
     }
 
+    /// Whether another look came to the same: the same tasks are there, and the same are to be created.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        let creates = |plan: &Self| {
+            let verdicts = plan.verdicts.iter();
+            verdicts.map(|verdict| matches!(verdict, Verdict::Create(_))).collect::<Vec<bool>>()
+        };
+        self.there == other.there && creates(self) == creates(other)
+    }
+
     /// A line for each task; equals that fare alike share one.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -257,6 +266,17 @@ mod tests {
         );
         let names: Vec<&str> = plan.missing().iter().map(|wish| wish.request.name.as_str()).collect();
         assert_eq!(names, ["web-0", "web-1", "web-4"]);
+    }
+
+    #[test]
+    fn two_looks_agree_where_they_saw_the_same_tasks() {
+        let look = |first: Value, second: Value| plan("count = 2", &[first, second]);
+        let index =
+            |status: &str, index: u32| seen(status, json!({"env": {"PODLING_INDEX": index.to_string()}}));
+        let half = look(Value::Null, index("running", 1));
+        assert!(half.is_as(&look(Value::Null, index("completed", 1))), "both are as they should be");
+        assert!(!half.is_as(&look(Value::Null, index("failed", 1))), "that one is to be created now");
+        assert!(!half.is_as(&look(index("running", 0), index("running", 1))));
     }
 
     #[test]

@@ -4,6 +4,10 @@
 //! printed (see [`crate::cli::apply`]), and what is missing is created by one request, under a key that is made of
 //! what is created and of what was there instead: asking again makes nothing twice.
 //!
+//! Names are looked up one after the other, and somebody may create some of them meanwhile: then what was seen never
+//! was. So before anything is created, all are looked up again until two looks saw the same. That was so at the moment
+//! between the two, and whoever else saw that moment has the same key.
+//!
 //! A key is remembered for a day. Whoever removes the tasks that were made under one, and applies the file again,
 //! would ask with the same key; the master says that what it made is gone, and the next *generation* of the key is
 //! used. Everybody who applies the file then finds the same generation. After a hundred in one day there is a key of
@@ -33,6 +37,9 @@ use crate::runtime::settings::SettingsError;
 
 /// The longest file that is read, in bytes.
 const LONGEST_FILE: u64 = 8 << 20;
+
+/// How often all names are looked up before what was seen must have been so.
+const LOOKS: usize = 10;
 
 /// How many generations of a key are tried.
 const GENERATIONS: u32 = 100;
@@ -72,8 +79,10 @@ fn text_of(file: &str) -> Result<String, String> {
 impl Command for Asked {
     /// 1 if something differs. What was created is printed with its id.
     fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-        let seen = self.look(session)?;
-        let plan = Plan::new(self.wishes.clone(), &seen);
+        let mut plan = self.look(session)?;
+        if !self.is_dry_run && !plan.missing().is_empty() {
+            plan = self.look_until_sure(plan, session)?;
+        }
         for line in plan.lines() {
             session.console.line(&visible(&line))?;
         }
@@ -88,8 +97,23 @@ impl Command for Asked {
 }
 
 impl Asked {
-    /// What the master has of each name, in the order of the wishes.
-    fn look(&self, session: &mut Session<'_, '_>) -> Result<Vec<Option<Seen>>, CliError> {
+    fn look_until_sure(&self, first: Plan, session: &mut Session<'_, '_>) -> Result<Plan, CliError> {
+        let mut last = first;
+        for _ in 1..LOOKS {
+            let plan = self.look(session)?;
+            if plan.is_as(&last) {
+                return Ok(plan);
+            }
+            last = plan;
+        }
+        let file = &self.file;
+        Err(CliError::Failed(format!(
+            "the tasks of {file} change all the time: nothing was created, try again"
+        )))
+    }
+
+    /// What is to be done, given what the master has of each name.
+    fn look(&self, session: &mut Session<'_, '_>) -> Result<Plan, CliError> {
         let mut progress = Progress::new(clock::mono());
         let mut seen = Vec::with_capacity(self.wishes.len());
         for wish in &self.wishes {
@@ -104,7 +128,7 @@ impl Asked {
             seen.push(found?);
         }
         progress.clear(session.console);
-        Ok(seen)
+        Ok(Plan::new(self.wishes.clone(), &seen))
     }
 
     /// Creates what is missing, all or none.

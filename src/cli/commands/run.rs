@@ -168,7 +168,7 @@ impl Asked {
         }
         let named = |item: BatchItem| (item.task_id, numbered(&self.request.name, item.index));
         let mut roll = Roll::of_batch(batch.batch_id, batch.items.into_iter().map(named));
-        many::until_all(&session.remote, &mut roll, None, session.console)?;
+        many::until_all(&session.remote, &mut roll, None, session.console);
         match self.form {
             None => wait::print(&ids, &roll, None, session)?,
             Some(_) => self.show(&ids, Then::Wait, session)?,

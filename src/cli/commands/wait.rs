@@ -53,7 +53,7 @@ impl Command for Asked {
             return self.wait_for_one(tasks.remove(0), deadline, session);
         }
         let mut roll = Roll::of(&tasks);
-        let is_known = many::until_all(&session.remote, &mut roll, deadline, session.console)?;
+        let is_known = many::until_all(&session.remote, &mut roll, deadline, session.console);
         let ids: Vec<TaskId> = tasks.into_iter().map(|task| task.task_id).collect();
         print(&ids, &roll, self.form, session)?;
         let after = self.timeout.unwrap_or_default();

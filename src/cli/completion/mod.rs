@@ -47,6 +47,7 @@ pub(crate) fn answer(words: &[OsString], environment: Environment, console: &mut
     for candidate in candidates(&words, |wanted, begun| ask(wanted, begun).unwrap_or_default()) {
         let _ = console.line(&candidate);
     }
+    let _ = console.out.flush();
 }
 
 /// A flag as the help has it.

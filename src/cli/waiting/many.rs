@@ -182,40 +182,37 @@ fn before(id: &TaskId) -> Option<String> {
 
 /// Waits until all have ended or the deadline has passed. What goes wrong with the master is said; false if it is
 /// gone for good.
-///
-/// # Errors
-/// The output can't be written.
 pub(crate) fn until_all(
     remote: &Remote,
     roll: &mut Roll,
     deadline: Option<Mono>,
     console: &mut Console<'_>,
-) -> Result<bool, CliError> {
+) -> bool {
     let (mut patience, mut outlook) = (Patience::default(), Outlook::new());
     let mut progress = Progress::new(clock::mono());
     let mut rest = SHORTEST_PAUSE;
     loop {
         let began = clock::mono();
-        let looked = look(remote, roll);
-        progress.clear(console);
-        match looked {
+        match look(remote, roll) {
             Ok(waiting) => {
                 patience.answered();
                 if let Some((name, detail)) = waiting {
+                    progress.clear(console);
                     outlook.tell(&name, &detail, console);
                 }
             }
-            Err(CliError::Output(error)) => return Err(CliError::Output(error)),
             Err(error) => {
+                progress.clear(console);
                 if let Err(error) = patience.bear(error, console) {
                     console.say(error);
-                    return Ok(false);
+                    return false;
                 }
             }
         }
         let now = clock::mono();
         if roll.is_over() || deadline.is_some_and(|deadline| deadline <= now) {
-            return Ok(true);
+            progress.clear(console);
+            return true;
         }
         progress.show(&roll.summary(), now, console);
         let left = deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
