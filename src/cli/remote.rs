@@ -107,25 +107,27 @@ impl Remote {
         path: &str,
         mut take: impl FnMut(Vec<Box<RawValue>>) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
-        self.pages_while(path, |page| take(page).map(|()| true))
+        self.pages_from(path, None, |page| take(page).map(|()| true))
     }
 
-    /// As [`Remote::pages`], as long as `take` says that it wants more.
+    /// As [`Remote::pages`], beginning behind an id, as long as `take` says that it wants more.
     ///
     /// # Errors
     /// As [`Remote::pages`].
-    pub(crate) fn pages_while(
+    pub(crate) fn pages_from(
         &self,
         path: &str,
+        after: Option<&str>,
         mut take: impl FnMut(Vec<Box<RawValue>>) -> Result<bool, CliError>,
     ) -> Result<(), CliError> {
         let joint = if path.contains('?') { '&' } else { '?' };
-        let mut after = String::new();
+        let behind = |id: &str| format!("&after={}", routes::escape(id));
+        let mut after = after.map_or_else(String::new, behind);
         loop {
             let page: Page<Box<RawValue>> = self.get(&format!("{path}{joint}limit={PAGE}{after}"))?;
             let wants_more = take(page.items)?;
             match page.next.filter(|_| wants_more) {
-                Some(next) => after = format!("&after={}", routes::escape(&next)),
+                Some(next) => after = behind(&next),
                 None => return Ok(()),
             }
         }

@@ -85,9 +85,19 @@ enum Question {
     /// Each of these.
     Each(Vec<TaskId>),
     /// A list that names all who are waited for, unless they were removed.
-    Batch(String),
-    /// A list that names those who live; up to the id of the last who is waited for.
-    Living(String, TaskId),
+    Batch(Stretch),
+    /// A list that names those who live.
+    Living(Stretch),
+}
+
+/// The part of a list that those who are waited for are in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stretch {
+    path: String,
+    /// It begins behind this id. None: with the first.
+    after: Option<String>,
+    /// It ends with this id.
+    last: TaskId,
 }
 
 impl Roll {
@@ -162,13 +172,10 @@ impl Roll {
         if self.living.len() <= FEW {
             return Question::Each(self.living.keys().cloned().collect());
         }
-        let after = before(first).map_or_else(String::new, |id| format!("&after={id}"));
+        let stretch = |path| Stretch { path, after: before(first), last: last.clone() };
         match &self.batch {
-            Some(batch) => Question::Batch(format!("{}?batch={batch}{after}", routes::TASKS)),
-            None => Question::Living(
-                format!("{}?status=pending,scheduled,running{after}", routes::TASKS),
-                last.clone(),
-            ),
+            Some(batch) => Question::Batch(stretch(format!("{}?batch={batch}", routes::TASKS))),
+            None => Question::Living(stretch(format!("{}?status=pending,scheduled,running", routes::TASKS))),
         }
     }
 }
@@ -241,24 +248,12 @@ fn look(remote: &Remote, roll: &mut Roll) -> Result<Option<(String, String)>, Cl
                 }
             }
         }
-        Question::Batch(path) => {
-            let mut missing: BTreeSet<TaskId> = roll.living.keys().cloned().collect();
-            list(remote, &path, |seen| {
-                missing.remove(&seen.task_id);
-                see(roll, seen);
-                true
-            })?;
+        Question::Batch(stretch) => {
+            let missing = list(remote, &stretch, roll, &mut see)?;
             missing.iter().for_each(|task| roll.removed(task));
         }
-        Question::Living(path, last) => {
-            let mut missing: BTreeSet<TaskId> = roll.living.keys().cloned().collect();
-            list(remote, &path, |seen| {
-                let is_before = seen.task_id < last;
-                missing.remove(&seen.task_id);
-                see(roll, seen);
-                is_before
-            })?;
-            for task in missing {
+        Question::Living(stretch) => {
+            for task in list(remote, &stretch, roll, &mut see)? {
                 match ask(remote, &task)? {
                     Some(seen) => see(roll, seen),
                     None => roll.removed(&task),
@@ -278,17 +273,26 @@ fn ask(remote: &Remote, task: &TaskId) -> Result<Option<Seen>, CliError> {
     }
 }
 
-/// The tasks of a list, as long as `take` wants more.
-fn list(remote: &Remote, path: &str, mut take: impl FnMut(Seen) -> bool) -> Result<(), CliError> {
-    remote.pages_while(path, |page| {
+/// Reads a stretch of a list, and gives those who are waited for and aren't in it.
+fn list(
+    remote: &Remote,
+    stretch: &Stretch,
+    roll: &mut Roll,
+    mut see: impl FnMut(&mut Roll, Seen),
+) -> Result<BTreeSet<TaskId>, CliError> {
+    let mut missing: BTreeSet<TaskId> = roll.living.keys().cloned().collect();
+    remote.pages_from(&stretch.path, stretch.after.as_deref(), |page| {
         let mut wants_more = true;
         for raw in page {
-            let seen = serde_json::from_str(raw.get())
+            let seen: Seen = serde_json::from_str(raw.get())
                 .map_err(|error| CliError::Failed(format!("the master's answer makes no sense: {error}")))?;
-            wants_more = wants_more && take(seen);
+            wants_more = seen.task_id < stretch.last;
+            missing.remove(&seen.task_id);
+            see(roll, seen);
         }
         Ok(wants_more)
-    })
+    })?;
+    Ok(missing)
 }
 
 #[cfg(test)]
@@ -318,17 +322,14 @@ mod tests {
     fn few_are_asked_for_one_by_one_and_many_as_a_list() {
         assert_eq!(roll(0, None).question(), Question::Nothing);
         assert_eq!(roll(FEW, None).question(), Question::Each((0..FEW).map(id).collect()));
-        assert_eq!(
-            roll(FEW + 1, Some(BATCH)).question(),
-            Question::Batch(format!("/api/v1/tasks?batch={BATCH}&after=01JD0000000000000000000000"))
-        );
-        assert_eq!(
-            roll(FEW + 1, None).question(),
-            Question::Living(
-                "/api/v1/tasks?status=pending,scheduled,running&after=01JD0000000000000000000000".to_owned(),
-                id(FEW)
-            )
-        );
+        let stretch = |query: &str| Stretch {
+            path: format!("/api/v1/tasks?{query}"),
+            after: Some("01JD0000000000000000000000".to_owned()),
+            last: id(FEW),
+        };
+        let many = |batch| roll(FEW + 1, batch).question();
+        assert_eq!(many(Some(BATCH)), Question::Batch(stretch(&format!("batch={BATCH}"))));
+        assert_eq!(many(None), Question::Living(stretch("status=pending,scheduled,running")));
         let mut mixed: Vec<TaskView> =
             (0..FEW).map(|number| task(number, Some(BATCH), TaskStatus::Running)).collect();
         mixed.push(task(FEW, None, TaskStatus::Running));
@@ -341,8 +342,8 @@ mod tests {
         for number in 0..20 {
             roll.note(task(number, Some(BATCH), TaskStatus::Completed).into());
         }
-        let Question::Batch(path) = roll.question() else { panic!("{:?}", roll.question()) };
-        let after: TaskId = path.split_once("&after=").unwrap().1.parse().unwrap();
+        let Question::Batch(stretch) = roll.question() else { panic!("{:?}", roll.question()) };
+        let after: TaskId = stretch.after.unwrap().parse().unwrap();
         assert!(after > id(19) && after < id(20), "{after}");
     }
 
