@@ -12,12 +12,17 @@
 //! Exit codes: 0 done; 1 the cluster said no or can't be reached; 2 the command line is wrong; a task's own code
 //! where a command waits for one task; see [`exit`].
 
+mod apply;
 mod args;
 mod commands;
+mod completion;
 mod error;
 pub mod exit;
 mod feed;
+mod fields;
 mod help;
+mod interrupt;
+mod progress;
 mod remote;
 mod render;
 mod screen;
@@ -82,6 +87,10 @@ pub fn run_on(
     console: &mut Console<'_>,
     screen: Option<Screen>,
 ) -> u8 {
+    if arguments.first().is_some_and(|word| word == completion::ASK) {
+        completion::answer(&arguments[1..], environment, console);
+        return exit::DONE;
+    }
     let mut words = Words::new(arguments);
     let done = commands::obey(&mut words, environment, console, screen);
     let flushed = console.out.flush().map_err(CliError::Output);

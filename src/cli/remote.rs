@@ -110,13 +110,27 @@ impl Remote {
         path: &str,
         mut take: impl FnMut(Vec<Box<RawValue>>) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
+        self.pages_from(path, None, |page| take(page).map(|()| true))
+    }
+
+    /// As [`Remote::pages`], beginning behind an id, as long as `take` says that it wants more.
+    ///
+    /// # Errors
+    /// As [`Remote::pages`].
+    pub(crate) fn pages_from(
+        &self,
+        path: &str,
+        after: Option<&str>,
+        mut take: impl FnMut(Vec<Box<RawValue>>) -> Result<bool, CliError>,
+    ) -> Result<(), CliError> {
         let joint = if path.contains('?') { '&' } else { '?' };
-        let mut after = String::new();
+        let behind = |id: &str| format!("&after={}", routes::escape(id));
+        let mut after = after.map_or_else(String::new, behind);
         loop {
             let page: Page<Box<RawValue>> = self.get(&format!("{path}{joint}limit={PAGE}{after}"))?;
-            take(page.items)?;
-            match page.next {
-                Some(next) => after = format!("&after={}", routes::escape(&next)),
+            let wants_more = take(page.items)?;
+            match page.next.filter(|_| wants_more) {
+                Some(next) => after = behind(&next),
                 None => return Ok(()),
             }
         }
@@ -129,8 +143,15 @@ impl Remote {
     pub(crate) fn create<T: DeserializeOwned>(&self, request: &impl Serialize) -> Result<T, CliError> {
         let body = serde_json::to_vec(request)
             .map_err(|error| CliError::Failed(format!("the request can't be written: {error}")))?;
-        let key = Ulid::generate().to_string();
-        let headers = [("Idempotency-Key", key.as_str())];
+        self.create_under(&Ulid::generate().to_string(), body)
+    }
+
+    /// Creates tasks under a key that is given. `body` is the request, written.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub(crate) fn create_under<T: DeserializeOwned>(&self, key: &str, body: Vec<u8>) -> Result<T, CliError> {
+        let headers = [("Idempotency-Key", key)];
         let mut call = Call::new("POST", routes::TASKS, ANSWER_WITHIN);
         (call.headers, call.body, call.idempotent) = (&headers, Some(body), true);
         match self.until_sure(&call) {

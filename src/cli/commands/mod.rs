@@ -4,6 +4,8 @@
 //! runs against the master and gives the exit code. Commands that the contract has and this version has not are
 //! known by name, and say so.
 
+mod apply;
+mod completion;
 mod events;
 mod inspect;
 mod logs;
@@ -26,7 +28,17 @@ use crate::cli::{Console, Screen, exit, help};
 use crate::runtime::settings::{Environment, SettingsError};
 
 /// Part of the contract, and of a later version.
-const TO_COME: &[&str] = &["apply", "story", "audit", "token", "completion"];
+const TO_COME: &[&str] = &["story", "audit", "token"];
+
+/// What other programs call the commands of this one.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (&["ls", "list", "get", "status", "tasks"], "ps"),
+    (&["kill", "down"], "stop"),
+    (&["delete", "remove", "del"], "rm"),
+    (&["start", "create", "submit"], "run"),
+    (&["describe", "show"], "inspect"),
+    (&["up", "deploy"], "apply"),
+];
 
 /// What a command works with.
 pub(crate) struct Session<'a, 'c> {
@@ -73,6 +85,7 @@ pub(crate) fn obey(
             print(&help::of(&command).ok_or_else(|| unknown_command(&command))?, console)
         }
         "help" => explain(words, console),
+        "completion" => print(completion::read(words)?, console),
         "version" => {
             words.rest().and_then(|rest| nothing_more(&rest))?;
             print(concat!("podling ", env!("CARGO_PKG_VERSION"), "\n"), console)
@@ -97,6 +110,7 @@ fn read(command: &str, words: &mut Words, environment: Environment) -> Result<Bo
         "wait" => Box::new(wait::Asked::read(words)?),
         "events" => Box::new(events::Asked::read(words)?),
         "top" => Box::new(top::Asked::read(words)?),
+        "apply" => Box::new(apply::Asked::read(words)?),
         "inspect" => Box::new(inspect::Asked::read(words)?),
         "why" => Box::new(why::Asked::read(words)?),
         "node" => Box::new(node::Asked::read(words)?),
@@ -131,7 +145,40 @@ fn usage(text: impl Into<String>) -> CliError {
 }
 
 fn unknown_command(command: &str) -> CliError {
-    let guess = nearest(command, help::names());
+    let meant = ELSEWHERE.iter().find(|(words, _)| words.contains(&command)).map(|(_, here)| *here);
+    let guess = meant.or_else(|| nearest(command, help::names()));
     let guess = guess.map_or_else(String::new, |guess| format!(": did you mean {guess}?"));
     usage(format!("there is no such command{guess}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cli::completion as shell;
+
+    /// What a shell offers and what a person reads is what a command takes.
+    #[test]
+    fn the_help_has_the_flags_that_are_taken_and_no_others() {
+        for name in help::names().filter(|name| !matches!(*name, "completion" | "version" | "help")) {
+            let mut words = Words::new(Vec::new());
+            Shared::take(&mut words).unwrap();
+            let _ = read(name, &mut words, |_| None);
+            let taken: BTreeSet<&str> = words.known().iter().copied().collect();
+            let told: BTreeSet<&str> =
+                shell::flags(name).into_iter().flat_map(|flag| flag.spellings).collect();
+            assert_eq!(taken, told, "podling {name}");
+        }
+    }
+
+    #[test]
+    fn what_other_programs_call_a_command_is_guessed() {
+        for (word, here) in
+            [("ls", "ps"), ("kill", "stop"), ("rnu", "run"), ("pss", "ps"), ("insp", "inspect")]
+        {
+            assert!(unknown_command(word).to_string().ends_with(&format!("did you mean {here}?")), "{word}");
+        }
+        assert_eq!(unknown_command("fly").to_string(), "there is no such command");
+    }
 }
