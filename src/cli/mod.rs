@@ -20,6 +20,7 @@ mod help;
 mod remote;
 mod render;
 mod settings;
+mod terminal;
 mod waiting;
 
 use std::ffi::OsString;

@@ -25,6 +25,7 @@ use crate::model::id::{Attempt, TaskId};
 use crate::model::task::Task;
 use crate::rest::log::LogQuery;
 
+pub use course::keeper;
 use course::{Chapter, Next, Stage};
 use reader::Reader;
 
@@ -243,7 +244,7 @@ impl<'a> Follower<'a> {
         let reader = self.reader.take().filter(|reader| reader.attempt() == attempt);
         self.reader.insert(reader.unwrap_or_else(|| {
             let reader = Reader::new(log, attempt);
-            if wants_tail { reader } else { reader.from_beginning() }
+            if wants_tail { reader } else { reader.without_tail() }
         }))
     }
 }

@@ -73,6 +73,17 @@ pub(super) fn last(task: &Task) -> Attempt {
     chapters(task).rev().find(may_have_written).map_or(task.attempt, |chapter| chapter.attempt)
 }
 
+/// The node that has an attempt's log; without a number, that of the last attempt that was placed.
+pub fn keeper(task: &Task, attempt: Option<Attempt>) -> Option<&NodeId> {
+    let past = task.past.iter().map(|past| (past.attempt, &past.on));
+    let mut placed = past.chain(task.placement().map(|on| (task.attempt, on)));
+    let found = match attempt {
+        Some(asked) => placed.find(|(attempt, _)| *attempt == asked),
+        None => placed.last(),
+    };
+    found.map(|(_, on)| &on.node)
+}
+
 /// The attempts between `from` and `until`, which are too old to be known. None: there are none.
 pub(super) fn too_old(from: Attempt, until: Attempt) -> Option<RangeInclusive<u32>> {
     (from < until).then(|| from.0..=until.0 - 1)

@@ -63,9 +63,9 @@ impl<'a> Reader<'a> {
         Self { log, attempt, tail: log.query.tail, passed, starts, has_complained: false }
     }
 
-    /// The same without a tail, whatever the client wants: it has seen the end of what was there, and this came after.
+    /// The same from its beginning, whatever the client wants: it has seen the end of what was there, and this came after.
     #[must_use]
-    pub(super) fn from_beginning(self) -> Self {
+    pub(super) fn without_tail(self) -> Self {
         Self { tail: None, ..self }
     }
 

@@ -14,7 +14,7 @@ use super::{Answer, Ask, Facts, Note, Place, PullNews, Walk};
 use crate::control::reconcile::Order;
 use crate::engine::{ContainerRequest, EngineError, Observed, PullProgress};
 use crate::model::id::ContainerId;
-use crate::model::resources::MemoryBytes;
+use crate::model::resources::transferred;
 use crate::model::spec::PullPolicy;
 use crate::model::task::{Ending, Reason};
 use crate::worker::hold::Cause;
@@ -285,9 +285,9 @@ impl Walk {
     }
 }
 
-/// `pulling 412 MiB of 1.1 GiB`.
+/// `pulling 412 MB of 1.1 GB`: in powers of 1000, as everybody counts what comes over a line.
 fn progress_in_words(progress: PullProgress) -> String {
-    let [current, total] = [progress.current_bytes, progress.total_bytes].map(MemoryBytes);
+    let [current, total] = [progress.current_bytes, progress.total_bytes].map(transferred);
     if progress.total_bytes == 0 {
         format!("pulling {current}")
     } else {
