@@ -155,13 +155,14 @@ Usage: podling logs TASK [FLAGS]
 
 Shows what a task wrote: its stdout on stdout, its stderr on stderr, byte for byte.
 
-  -f, --follow    go on to the task's end
-  --tail N        only the last N lines
+  -f, --follow    all attempts in order, to the task's end; it may come before the task starts
+  --tail N        only the last N lines, of the last attempt
   --timestamps    each line's time before it
   --attempt N     only this attempt's
   --direct        straight from the worker, not by way of the master
 
-Exits with 1 where a part of the log can't be had.
+Without -f it shows the last attempt that wrote something. With it, a line on stderr says where another attempt
+begins. Exits with 1 where a part of the log can't be had, which stderr names.
 
 Example:
   podling logs web -f --tail 100

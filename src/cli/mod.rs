@@ -27,6 +27,7 @@ mod remote;
 mod render;
 mod screen;
 mod settings;
+mod terminal;
 mod waiting;
 mod watcher;
 

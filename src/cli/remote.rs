@@ -257,12 +257,13 @@ impl Remote {
         }
     }
 
-    /// Where a worker serves a task's log.
+    /// Where a worker serves the log of a task's attempt; without a number of the last.
     ///
     /// # Errors
     /// As [`Remote::get`]; or plain HTTP to it would leave this machine unasked.
-    pub(crate) fn log_address(&self, reference: &str) -> Result<Direct, CliError> {
-        let path = routes::logs_ticket(reference);
+    pub(crate) fn log_address(&self, reference: &str, attempt: Option<u32>) -> Result<Direct, CliError> {
+        let query = attempt.map_or_else(String::new, |attempt| format!("?attempt={attempt}"));
+        let path = routes::logs_ticket(reference) + &query;
         let call = Call { idempotent: true, ..Call::new("POST", &path, ANSWER_WITHIN) };
         let reply = self.client.call(call).map_err(|error| self.failed(error))?;
         let ticket: LogsTicket = reply.json().map_err(|error| self.failed(error))?;

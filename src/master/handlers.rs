@@ -69,7 +69,7 @@ impl Api {
             MasterRoute::DeleteTask => self.delete_task(word),
             MasterRoute::WhyTask => self.why_task(word),
             MasterRoute::TaskLogs => self.task_logs(word, request),
-            MasterRoute::LogsTicket => self.logs_ticket(word),
+            MasterRoute::LogsTicket => self.logs_ticket(word, request),
             MasterRoute::Register => self.register(request),
             MasterRoute::ListNodes => self.list_nodes(request),
             MasterRoute::GetNode => self.get_node(word),

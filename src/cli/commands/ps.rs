@@ -13,6 +13,7 @@ use crate::cli::error::CliError;
 use crate::cli::exit;
 use crate::cli::render::list::{Form, List};
 use crate::cli::render::task;
+use crate::cli::terminal;
 use crate::model::id::NodeId;
 use crate::model::task::TaskStatus;
 use crate::runtime::clock;
@@ -120,7 +121,8 @@ impl Command for Asked {
         }
         let Session { remote, console, .. } = session;
         let now = clock::wall();
-        let mut list = List::new::<TaskView>(self.form.unwrap_or_default(), now);
+        let list = List::new::<TaskView>(self.form.unwrap_or_default(), now);
+        let mut list = list.on_terminal::<TaskView>(terminal::width());
         match (&self.which, self.form) {
             (Which::One(reference), None) => {
                 let shown = task::details(&remote.task(reference)?, now);

@@ -10,6 +10,9 @@ use crate::cli::render::text;
 /// Between two columns.
 const GAP: usize = 3;
 
+/// A column that gives way keeps so many characters.
+const NARROWEST: usize = 12;
+
 /// What stands in a cell that has nothing to say, so that a line has the same number of words as its header.
 pub(crate) const NOTHING: &str = "-";
 
@@ -23,6 +26,20 @@ impl Table {
     /// With its header.
     pub(crate) fn new(header: &[&str]) -> Self {
         Self { lines: vec![header.iter().map(|title| (*title).to_owned()).collect()] }
+    }
+
+    /// Shortens one column, but not to nothing, so that the lines are no longer than `most` characters.
+    pub(crate) fn fit(&mut self, column: usize, most: usize) {
+        let columns = self.lines.first().map_or(0, Vec::len);
+        let width = |column: usize| {
+            let cells = self.lines.iter().filter_map(|line| line.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let others: usize = (0..columns).filter(|other| *other != column).map(|other| width(other) + GAP).sum();
+        let room = most.saturating_sub(others).max(NARROWEST);
+        for cell in self.lines.iter_mut().filter_map(|line| line.get_mut(column)) {
+            *cell = text::shortened(cell, room);
+        }
     }
 
     /// Adds a line of as many cells as the header has.
@@ -84,6 +101,21 @@ pub(crate) fn shown(cells: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_column_gives_way_where_there_is_little_room() {
+        let table = |most| {
+            let mut table = Table::new(&["NAME", "STATUS", "AGE"]);
+            table.push(["web", "pending: backoff 16s (exit 137, oom, try 4)", "5 m"].map(str::to_owned).to_vec());
+            table.fit(1, most);
+            table.finish()
+        };
+        let whole = "NAME   STATUS                                        AGE\n\
+                     web    pending: backoff 16s (exit 137, oom, try 4)   5 m\n";
+        assert_eq!((table(56).as_str(), table(500).as_str()), (whole, whole));
+        assert_eq!(table(55).lines().nth(1), Some("web    pending: backoff 16s (exit 137, oom, try …   5 m"));
+        assert_eq!(table(1).lines().nth(1), Some("web    pending: ba…   5 m"));
+    }
 
     #[test]
     fn columns_are_as_wide_as_what_they_hold() {
