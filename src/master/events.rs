@@ -128,10 +128,8 @@ impl Events {
         match start {
             Start::Now => (ring.newest(), None),
             Start::Oldest => (ring.floor(), None),
-            // Of another start, or never given out by this one: whatever is here may be news.
-            Start::After(id) if id.epoch != ring.floor().epoch || id > ring.newest() => {
-                (ring.floor(), Some(Gap::between(id, ring.floor())))
-            }
+            // Never given out by this start of the master: whatever is here may be news.
+            Start::After(id) if id > ring.newest() => (ring.floor(), Some(Gap::between(id, ring.floor()))),
             Start::After(id) => (id, None),
         }
     }
