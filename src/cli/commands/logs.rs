@@ -224,8 +224,7 @@ impl<'a> Reader<'a> {
 
 /// What stands above an attempt's log where several attempts may come. None where it is the only one so far.
 fn heading(asked: &Asked, task: &str, source: &Source, attempt: u32, remote: &Remote) -> Option<String> {
-    let may_be_several =
-        asked.follow && asked.attempt.is_none() && matches!(source, Source::Master);
+    let may_be_several = asked.follow && asked.attempt.is_none() && matches!(source, Source::Master);
     if !may_be_several {
         return None;
     }

@@ -35,7 +35,8 @@ impl Table {
             let cells = self.lines.iter().filter_map(|line| line.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
-        let others: usize = (0..columns).filter(|other| *other != column).map(|other| width(other) + GAP).sum();
+        let others: usize =
+            (0..columns).filter(|other| *other != column).map(|other| width(other) + GAP).sum();
         let room = most.saturating_sub(others).max(NARROWEST);
         for cell in self.lines.iter_mut().filter_map(|line| line.get_mut(column)) {
             *cell = text::shortened(cell, room);
@@ -106,7 +107,9 @@ mod tests {
     fn one_column_gives_way_where_there_is_little_room() {
         let table = |most| {
             let mut table = Table::new(&["NAME", "STATUS", "AGE"]);
-            table.push(["web", "pending: backoff 16s (exit 137, oom, try 4)", "5 m"].map(str::to_owned).to_vec());
+            table.push(
+                ["web", "pending: backoff 16s (exit 137, oom, try 4)", "5 m"].map(str::to_owned).to_vec(),
+            );
             table.fit(1, most);
             table.finish()
         };
