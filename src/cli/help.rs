@@ -161,8 +161,8 @@ Shows what a task wrote: its stdout on stdout, its stderr on stderr, byte for by
   --attempt N     only this attempt's
   --direct        straight from the worker, not by way of the master
 
-Without -f it shows the last attempt that wrote something. With it, a line on stderr says where another attempt
-begins. Exits with 1 where a part of the log can't be had, which stderr names.
+Without -f it shows the last attempt that wrote something. With it, a line on stderr says where another
+attempt begins. Exits with 1 where a part of the log can't be had, which stderr names.
 
 Example:
   podling logs web -f --tail 100
