@@ -180,6 +180,7 @@ fn what_decides_on_a_worker_names_nothing_that_acts() {
         "src/worker/hold.rs",
         "src/worker/lease/book.rs",
         "src/worker/membership.rs",
+        "src/worker/meter.rs",
         "src/worker/offer.rs",
         "src/worker/reporter/pending.rs",
         "src/worker/step.rs",

@@ -52,6 +52,8 @@ pub enum MasterRoute {
     GetNode,
     /// Cordon, drain or reopen a node.
     SetAvailability,
+    /// What a node's tasks use.
+    NodeStats,
     /// Forget an offline node.
     DeleteNode,
     /// A node's beat.
@@ -80,6 +82,7 @@ pub const MASTER: &[Route<MasterRoute>] = &[
     Route { method: "GET", pattern: "/api/v1/nodes", to: MasterRoute::ListNodes },
     Route { method: "GET", pattern: "/api/v1/nodes/:id", to: MasterRoute::GetNode },
     Route { method: "POST", pattern: "/api/v1/nodes/:id/availability", to: MasterRoute::SetAvailability },
+    Route { method: "GET", pattern: "/api/v1/nodes/:id/stats", to: MasterRoute::NodeStats },
     Route { method: "DELETE", pattern: "/api/v1/nodes/:id", to: MasterRoute::DeleteNode },
     Route { method: "POST", pattern: "/api/v1/heartbeat", to: MasterRoute::Heartbeat },
     Route { method: "POST", pattern: "/api/v1/nodes/:id/reports", to: MasterRoute::Reports },
@@ -100,6 +103,10 @@ pub enum WorkerRoute {
     TaskLogs,
     /// Stop a task now.
     StopTask,
+    /// Have an image ready.
+    PrepareImage,
+    /// What its tasks use.
+    Stats,
     /// Is the process alive?
     Healthz,
     /// Can it serve?
@@ -113,6 +120,8 @@ pub const WORKER: &[Route<WorkerRoute>] = &[
     Route { method: "GET", pattern: "/api/v1/tasks/:id", to: WorkerRoute::GetTask },
     Route { method: "GET", pattern: "/api/v1/tasks/:id/logs", to: WorkerRoute::TaskLogs },
     Route { method: "POST", pattern: "/api/v1/tasks/:id/stop", to: WorkerRoute::StopTask },
+    Route { method: "POST", pattern: "/api/v1/images", to: WorkerRoute::PrepareImage },
+    Route { method: "GET", pattern: "/api/v1/stats", to: WorkerRoute::Stats },
     Route { method: "GET", pattern: "/healthz", to: WorkerRoute::Healthz },
     Route { method: "GET", pattern: "/readyz", to: WorkerRoute::Readyz },
 ];
@@ -162,6 +171,10 @@ fn matches(pattern: &str, segments: &[String]) -> Option<Vec<String>> {
 pub const TASKS: &str = "/api/v1/tasks";
 /// The collection of nodes.
 pub const NODES: &str = "/api/v1/nodes";
+/// A worker's images.
+pub const IMAGES: &str = "/api/v1/images";
+/// What a worker's tasks use.
+pub const STATS: &str = "/api/v1/stats";
 /// Where beats go.
 pub const HEARTBEAT: &str = "/api/v1/heartbeat";
 
@@ -193,6 +206,11 @@ pub fn task_stop(reference: &str) -> String {
 /// One node.
 pub fn node(id: &str) -> String {
     format!("{NODES}/{}", escape(id))
+}
+
+/// What a node's tasks use.
+pub fn node_stats(id: &str) -> String {
+    format!("{NODES}/{}/stats", escape(id))
 }
 
 /// Where a node's reports go.

@@ -38,7 +38,9 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("run", "run a task", RUN),
     ("ps", "list tasks", PS),
     ("nodes", "list nodes", NODES),
+    ("node", "open, close, empty or forget a node", NODE),
     ("logs", "show a task's log", LOGS),
+    ("why", "say why a task is where it is", WHY),
     ("stop", "stop tasks", STOP),
     ("rm", "forget tasks that have ended", RM),
     ("wait", "wait for tasks to end", WAIT),
@@ -101,6 +103,35 @@ Lists the nodes, or one of them, with what their tasks take up.
 
 Example:
   podling nodes -o wide
+";
+
+const NODE: &str = "\
+Usage: podling node cordon|uncordon|drain|rm NAME [FLAGS]
+
+cordon     the node gets nothing new
+uncordon   it does again
+drain      nothing new, and what runs there leaves: tasks with --on-node-lost reschedule move once a
+           place on another node is kept for them and their image is there; all others are waited for.
+           Nothing is killed. Each move is printed. Ends when the node is empty
+rm         forgets a node that is offline and has no tasks
+
+  --deadline D    give up draining after: 30s, 5m. What is left is named, the exit code is 1, and the
+                  node stays closed
+  --dry-run       say what draining would do, and do nothing
+
+Example:
+  podling node drain worker-1 --deadline 10m
+";
+
+const WHY: &str = "\
+Usage: podling why TASK [-o FORM]
+
+Says why a task is where it is: for one that waits, what each node lacks for it, and what would let it run.
+
+  -o FORM         table or json [table]
+
+Example:
+  podling why web
 ";
 
 const LOGS: &str = "\

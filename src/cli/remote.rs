@@ -13,6 +13,7 @@ use ulid::Ulid;
 
 use crate::api::routes;
 use crate::api::wire::log::LogsTicket;
+use crate::api::wire::node::{AvailabilityRequest, NodeView};
 use crate::api::wire::task::{StopRequest, TaskView};
 use crate::api::wire::{Page, millis};
 use crate::cli::error::CliError;
@@ -20,6 +21,7 @@ use crate::cli::settings::{Target, check_address};
 use crate::cli::waiting;
 use crate::http::client::{Call, Reply, Stream};
 use crate::http::{Client, ClientError};
+use crate::model::node::Availability;
 use crate::runtime::settings::SettingsError;
 
 /// How long one answer may take.
@@ -145,14 +147,38 @@ impl Remote {
     /// # Errors
     /// As [`Remote::get`].
     pub(crate) fn remove(&self, reference: &str) -> Result<(), CliError> {
-        let path = routes::task(reference);
-        let call = Call { idempotent: false, ..Call::new("DELETE", &path, ANSWER_WITHIN) };
+        self.delete(&routes::task(reference))
+    }
+
+    fn delete(&self, path: &str) -> Result<(), CliError> {
+        let call = Call { idempotent: false, ..Call::new("DELETE", path, ANSWER_WITHIN) };
         match self.until_sure(&call) {
             (Ok(_), _) => Ok(()),
             // Gone after an answer got lost: that answer was yes.
             (Err(ClientError::Refused(problem)), true) if problem.status == 404 => Ok(()),
             (Err(error), _) => Err(self.failed(error)),
         }
+    }
+
+    /// Opens, closes or empties a node.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub(crate) fn set_availability(
+        &self,
+        node: &str,
+        availability: Availability,
+    ) -> Result<NodeView, CliError> {
+        let (path, request) = (routes::node_availability(node), AvailabilityRequest { availability });
+        self.client.post(&path, &request, ANSWER_WITHIN, true).map_err(|error| self.failed(error))
+    }
+
+    /// Forgets a node.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub(crate) fn remove_node(&self, node: &str) -> Result<(), CliError> {
+        self.delete(&routes::node(node))
     }
 
     /// Asks until there is an answer, a bounded number of times, and tells whether an answer got lost before. Only

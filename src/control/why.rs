@@ -4,6 +4,7 @@
 //! nothing: the scheduler may see another one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::demand::Demand;
@@ -23,8 +24,10 @@ const MOST_NODES: usize = 100;
 const MOST_WAYS: usize = 5;
 
 /// Why a task is where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Why {
+    /// The task.
+    pub task: Arc<Task>,
     /// Since when it is in its state.
     pub since: WallTime,
     /// In one line.
@@ -79,6 +82,7 @@ pub fn why(nodes: &Nodes, tasks: &Tasks, entry: &TaskEntry, now: Now) -> Why {
     let task = &entry.task;
     let (looks, last_look) = tasks.looks(entry);
     let mut answer = Why {
+        task: Arc::clone(task),
         since: since(task),
         summary: summary(nodes, entry, now),
         looks: 0,
@@ -145,7 +149,7 @@ impl Waits {
 fn no_place(nodes: &Nodes, demand: &Demand) -> String {
     let given = Given::default();
     if nodes.iter().any(|node| fit::unfit(nodes, node, demand, &given).is_empty()) {
-        "a node fits: it is placed at the next look".to_owned()
+        "a node fits, and it is placed at the next look".to_owned()
     } else {
         format!("no node fits: {}", fit::explain(nodes, demand))
     }
@@ -167,7 +171,11 @@ fn since(task: &Task) -> WallTime {
 fn summary(nodes: &Nodes, entry: &TaskEntry, now: Now) -> String {
     let task = &entry.task;
     match &task.state {
-        TaskState::Pending { .. } => Waits::default().of(nodes, entry, now).unwrap_or_default(),
+        TaskState::Pending { detail, .. } => match detail {
+            Some(detail) if !left_of_backoff(entry, now).is_zero() => detail.clone(),
+            Some(detail) if task.backoff().is_zero() => format!("{}; {detail}", fitting(nodes, task)),
+            Some(_) | None => fitting(nodes, task).to_owned(),
+        },
         TaskState::Scheduled { on, detail } => match detail {
             Some(detail) => format!("{} owns it: {detail}", on.node),
             None => format!("{} owns it, and hasn't told of a container yet", on.node),
@@ -177,6 +185,16 @@ fn summary(nodes: &Nodes, entry: &TaskEntry, now: Now) -> String {
             None => format!("it runs on {}", on.node),
         },
         TaskState::Ended(ended) => told(task, ended),
+    }
+}
+
+/// Whether any node fits, in words.
+fn fitting(nodes: &Nodes, task: &Task) -> &'static str {
+    let (demand, given) = (Demand::of(&task.spec), Given::default());
+    if nodes.iter().any(|node| fit::unfit(nodes, node, &demand, &given).is_empty()) {
+        "a node fits, and it is placed at the next look"
+    } else {
+        "no node fits"
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`DockerEngine`] puts two ways of talking side by side: dockworker for start, stop, kill, wait and remove
 //! (`blocking.rs`), and the Engine's HTTP API itself, through ureq, for everything that dockworker can't do
 //! soundly (`http.rs`; the reasons stand in `blocking.rs`). What is said and what is heard is plain data in
-//! `create.rs`, `observe.rs`, `logs.rs` and `pull.rs`.
+//! `create.rs`, `observe.rs`, `stats.rs`, `logs.rs` and `pull.rs`.
 //!
 //! Every call blocks its caller and has a deadline; any number of threads may call at once. Nothing is cached
 //! about containers: the Engine is asked each time. An Engine that is down makes calls fail, never the
@@ -17,6 +17,7 @@ mod logs;
 mod observe;
 mod pull;
 mod socket;
+mod stats;
 mod version;
 
 use std::time::Duration;
@@ -25,7 +26,7 @@ use serde::Deserialize;
 
 use crate::engine::{
     ContainerRequest, Description, Engine, EngineError, LABEL_CLUSTER, LABEL_NODE, LABEL_TASK, Listed,
-    LogRecords, LogRequest, Observed, Owner, Phase, PullProgress,
+    LogRecords, LogRequest, Observed, Owner, Phase, PullProgress, Usage,
 };
 use crate::model::id::ContainerId;
 use crate::model::spec::ImageRef;
@@ -243,6 +244,17 @@ impl Engine for DockerEngine {
             Opened::Stream(body) => Ok(Box::new(Log::new(body, quiet))),
             Opened::Refused(answer) => Err(answer.refusal("logs", id.as_str())),
         }
+    }
+
+    /// Docker Engine API, `GET /containers/{id}/stats`. `one-shot` (from API 1.41, the oldest that is spoken) spares the
+    /// second sample, which the Engine would take a second later.
+    fn stats(&self, id: &ContainerId) -> Result<Usage, EngineError> {
+        let query = [("stream", "false"), ("one-shot", "true")];
+        let answer = self.look("stats", &format!("/containers/{id}/stats"), &query)?;
+        if !answer.is_success() {
+            return Err(answer.refusal("stats", id.as_str()));
+        }
+        answer.json::<stats::Stats>("stats").map(stats::Stats::usage)
     }
 
     fn close(&self) {

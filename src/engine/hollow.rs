@@ -29,7 +29,7 @@ use ulid::Ulid;
 
 use crate::engine::{
     ContainerKey, ContainerRequest, Description, Engine, EngineError, Listed, LogRecords, LogRequest,
-    Observed, Owner, Phase, PullProgress,
+    Observed, Owner, Phase, PullProgress, Usage,
 };
 use crate::model::id::ContainerId;
 use crate::model::resources::{CpuMillis, MemoryBytes};
@@ -149,6 +149,16 @@ impl Container {
             Life::Created | Life::NotStarted => None,
             Life::Started(run) => Some(run.ends).filter(|_| !run.is_over(now)),
         }
+    }
+
+    /// What it has used by now: of the processor an even share since it began, of memory always the same.
+    fn usage(&self, now: Mono) -> Usage {
+        let (Life::Started(run), Phase::Running) = (&self.life, self.phase(now)) else {
+            return Usage::default();
+        };
+        let ran = u64::try_from(now.since(run.began.mono).as_nanos()).unwrap_or(u64::MAX);
+        let cpu_nanos = (ran / 1000).saturating_mul(self.behaviour.cpu.0);
+        Usage { cpu_nanos, memory: self.behaviour.memory }
     }
 
     /// A container that vanishes is gone the moment its run is over.
@@ -423,6 +433,11 @@ impl Engine for HollowEngine {
     fn logs(&self, id: &ContainerId, request: LogRequest) -> Result<LogRecords, EngineError> {
         self.shared.world("logs")?.find(id, self.shared.mono())?;
         Ok(Box::new(log::HollowLog::new(Arc::clone(&self.shared), id.clone(), request)))
+    }
+
+    fn stats(&self, id: &ContainerId) -> Result<Usage, EngineError> {
+        let now = self.shared.mono();
+        self.shared.world("stats")?.find(id, now).map(|container| container.usage(now))
     }
 
     fn close(&self) {

@@ -105,6 +105,13 @@ pub trait Engine: Send + Sync + 'static {
     /// The container is unknown, or the Engine doesn't answer.
     fn logs(&self, id: &ContainerId, request: LogRequest) -> Result<LogRecords, EngineError>;
 
+    /// What a container has used of the processor, and holds of memory. One that doesn't run: nothing. Some Engines
+    /// take a second for it (Docker 20.10 waits for its collector's next tick), so whoever asks about many asks at once.
+    ///
+    /// # Errors
+    /// The container is unknown, or the Engine doesn't answer.
+    fn stats(&self, id: &ContainerId) -> Result<Usage, EngineError>;
+
     /// Ends the waits and stops that block, and makes further ones fail as unreachable: for a process that ends.
     /// Containers go on. Never blocks.
     fn close(&self);
@@ -172,6 +179,14 @@ pub struct PullProgress {
     pub total_bytes: u64,
 }
 
+/// `412 MiB of 1.1 GiB`.
+impl fmt::Display for PullProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [current, total] = [self.current_bytes, self.total_bytes].map(MemoryBytes);
+        if self.total_bytes == 0 { write!(f, "{current}") } else { write!(f, "{current} of {total}") }
+    }
+}
+
 /// A container as the Engine sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
@@ -217,6 +232,15 @@ pub struct Listed {
     pub phase: Phase,
     /// Whether it runs under its node's lease.
     pub is_leased: bool,
+}
+
+/// What a container uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time on processors since it started, of all of them together, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Memory that it needs: without files that could be dropped from the cache.
+    pub memory: MemoryBytes,
 }
 
 /// Which of a container's two outputs.

@@ -18,6 +18,9 @@ use crate::master::dispatch::Dispatcher;
 use crate::master::journal::Fate;
 use crate::master::logs;
 use crate::master::state::{AsOf, State};
+use crate::master::stats::StatsDesk;
+use crate::model::id::NodeId;
+use crate::model::node::NodeAddress;
 use crate::rest;
 use crate::runtime::supervise::Stop;
 
@@ -38,13 +41,19 @@ pub fn body_limit(method: &str, path: &str) -> usize {
 pub struct Api {
     state: Arc<State>,
     dispatcher: Arc<Dispatcher>,
+    stats: Arc<StatsDesk>,
     stop: Stop,
 }
 
 impl Api {
     /// Answers from this state.
-    pub const fn new(state: Arc<State>, dispatcher: Arc<Dispatcher>, stop: Stop) -> Self {
-        Self { state, dispatcher, stop }
+    pub const fn new(
+        state: Arc<State>,
+        dispatcher: Arc<Dispatcher>,
+        stats: Arc<StatsDesk>,
+        stop: Stop,
+    ) -> Self {
+        Self { state, dispatcher, stats, stop }
     }
 
     /// The handler of each route. A route without one doesn't compile.
@@ -63,6 +72,7 @@ impl Api {
             MasterRoute::ListNodes => self.list_nodes(request),
             MasterRoute::GetNode => self.get_node(word),
             MasterRoute::SetAvailability => self.set_availability(word, request),
+            MasterRoute::NodeStats => self.node_stats(word),
             MasterRoute::DeleteNode => self.delete_node(word),
             MasterRoute::Heartbeat => self.heartbeat(request),
             MasterRoute::Reports => self.reports(word, request),
@@ -85,6 +95,8 @@ pub(crate) enum Answer {
     Reply(AsOf<Response>),
     /// A log, on a thread of its own.
     Log(logs::LogStream),
+    /// What a node's worker says, once it has said it.
+    Stats(NodeId, NodeAddress),
 }
 
 impl Answer {
@@ -103,6 +115,7 @@ impl Service for Api {
         let (at, response) = match self.answer(route, &words, &request) {
             Ok(Answer::Reply(reply)) => (reply.at, reply.value),
             Ok(Answer::Log(log)) => return log.serve(responder),
+            Ok(Answer::Stats(node, address)) => return self.stats.ask(node, address, responder),
             Err(problem) if rests_on_state(&problem) => {
                 (self.state.journal().last_position(), problem.into())
             }
@@ -132,6 +145,7 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::LogsTicket
         | MasterRoute::ListNodes
         | MasterRoute::GetNode
+        | MasterRoute::NodeStats
         | MasterRoute::Heartbeat
         | MasterRoute::Reports
         | MasterRoute::Healthz

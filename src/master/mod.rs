@@ -2,8 +2,8 @@
 //!
 //! Each file is one thread or one job. [`state`] is the two maps and every change to them; [`journal`] queues changes
 //! and lets replies go; [`committer`] makes changes durable; [`scheduler`] places what waits; [`reaper`] judges what is
-//! silent or waited too long; [`dispatch`] pushes assignments to workers; [`handlers`] answers requests; [`logs`]
-//! passes logs on; [`backup`] copies all that is remembered, and brings it back.
+//! silent or waited too long; [`dispatch`] pushes assignments to workers; [`images`] has them
+//! get images ready; [`handlers`] answers requests; [`logs`] passes logs on, and [`stats`] what tasks use; [`backup`] copies all that is remembered, and brings it back.
 
 pub mod backup;
 pub mod committer;
@@ -12,6 +12,7 @@ pub mod grace;
 pub mod handlers;
 pub mod identity;
 pub mod ids;
+pub mod images;
 pub mod journal;
 mod locks;
 pub mod logs;
@@ -23,6 +24,7 @@ pub mod scheduler;
 pub mod settings;
 mod snapshots;
 pub mod state;
+pub mod stats;
 
 use std::fmt;
 use std::io::Write;
@@ -37,6 +39,7 @@ use crate::master::handlers::Api;
 use crate::master::quarantine::Findings;
 use crate::master::settings::{Command, Settings, StoreKind};
 use crate::master::state::{State, StateSettings};
+use crate::master::stats::StatsDesk;
 use crate::model::id::Revision;
 use crate::runtime::clock;
 use crate::runtime::data_dir::{DataDir, DataDirError};
@@ -137,7 +140,8 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     let state = Arc::new(if is_quarantined { state.in_quarantine() } else { state });
     let dispatcher = Arc::new(Dispatcher::new(identity.epoch));
     let mut supervisor = Supervisor::default();
-    let api = Api::new(Arc::clone(&state), Arc::clone(&dispatcher), supervisor.stop());
+    let stats = Arc::new(StatsDesk::default());
+    let api = Api::new(Arc::clone(&state), Arc::clone(&dispatcher), Arc::clone(&stats), supervisor.stop());
     let serving = ServeSettings {
         caps: settings.caps.clone(),
         body_limit: handlers::body_limit,
@@ -149,6 +153,7 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
         StartError::DataDir(DataDirError::Io { operation: "open a socket in", path, source })
     })?;
     supervisor.vital("admin", move |stop| admin.run(&stop)).map_err(StartError::Thread)?;
+    stats::start(&stats, &mut supervisor).map_err(StartError::Thread)?;
     start_threads(&state, &dispatcher, store, settings, &mut supervisor).map_err(StartError::Thread)?;
     log::info!("master started cluster={} epoch={}", state.settings().cluster, state.settings().epoch);
     if is_quarantined {
@@ -186,5 +191,7 @@ fn start_threads(
     supervisor.vital("scheduler", move |stop| scheduler::run(&one, &pushes, tick, &stop))?;
     let (one, tick) = (Arc::clone(state), settings.tick);
     supervisor.vital("reaper", move |stop| reaper::run(&one, tick, &stop))?;
+    let (one, pushes) = (Arc::clone(state), Arc::clone(dispatcher));
+    supervisor.vital("mover", move |stop| mover::run(&one, &pushes, &stop))?;
     dispatch::start(dispatcher, supervisor)
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::master::dispatch::Dispatcher;
+use crate::master::images::{self, NotPrepared, Prepared};
 use crate::master::journal::Fate;
 use crate::master::state::{AsOf, Move, Preparation, State};
 use crate::model::id::{NodeId, TaskId};
@@ -27,13 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long after a turn the next one is due: while something is on the move, and while nothing is.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
-/// Body of the thread `mover`. `ask` asks a node whether it has an image, and may block for a few seconds.
-pub fn run(
-    state: &State,
-    dispatcher: &Arc<Dispatcher>,
-    ask: impl Fn(&Preparation) -> Readiness,
-    stop: &Stop,
-) {
+/// Body of the thread `mover`. A turn blocks for a few seconds where a node doesn't answer.
+pub fn run(state: &State, dispatcher: &Arc<Dispatcher>, stop: &Stop) {
     let mut mover = Mover::default();
     while !stop.wait(if state.has_drains() { PAUSES.0 } else { PAUSES.1 }) {
         if !state.has_drains() {
@@ -51,6 +47,10 @@ pub fn run(
     }
 }
 
+fn ask(about: &Preparation) -> Result<Prepared, NotPrepared> {
+    images::ask(&about.address, &about.task.spec.image, about.task.spec.pull)
+}
+
 /// Tells the node that has the attempt, once it is durable that it is to end.
 fn tell(state: &State, dispatcher: &Arc<Dispatcher>, ended: AsOf<Move>) {
     let (dispatcher, Move { task, address, grace }) = (Arc::clone(dispatcher), ended.value);
@@ -59,19 +59,6 @@ fn tell(state: &State, dispatcher: &Arc<Dispatcher>, ended: AsOf<Move>) {
         // It is moved again.
         Fate::Withdrawn => {}
     });
-}
-
-/// What a node said about an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Readiness {
-    /// It is there.
-    Ready,
-    /// It is on its way, in words.
-    Busy(String),
-    /// It can't be had, in words.
-    Failed(String),
-    /// The node gave no answer, in words.
-    Silent(String),
 }
 
 /// What one turn has to know of those before.
@@ -100,29 +87,27 @@ impl Mover {
         &mut self,
         state: &State,
         asked: &Preparation,
-        said: Readiness,
+        said: Result<Prepared, NotPrepared>,
         now: Now,
     ) -> Option<AsOf<Move>> {
         let pair = (asked.attempt.task.clone(), asked.node.clone());
-        let since = match &said {
-            Readiness::Silent(_) => *self.silent.entry(pair.clone()).or_insert(now.mono),
-            Readiness::Ready | Readiness::Busy(_) | Readiness::Failed(_) => {
+        let (why, is_hopeless) = match said {
+            Ok(Prepared::Present) => return state.move_off(&asked.attempt, &asked.node, now),
+            Ok(Prepared::Pulling { detail }) => {
                 self.silent.remove(&pair);
-                now.mono
+                (detail, false)
+            }
+            Err(NotPrepared::Failed(why)) => (why, true),
+            Err(NotPrepared::Unreachable(why)) => {
+                let since = *self.silent.entry(pair.clone()).or_insert(now.mono);
+                (why, now.mono.since(since) >= PATIENCE)
             }
         };
-        match said {
-            Readiness::Ready => return state.move_off(&asked.attempt, &asked.node, now),
-            Readiness::Busy(how) => state.note_move(&asked.attempt.task, how),
-            Readiness::Silent(why) if now.mono.since(since) < PATIENCE => {
-                state.note_move(&asked.attempt.task, why);
-            }
-            Readiness::Silent(why) | Readiness::Failed(why) => {
-                log::warn!("node can't take a task task={} node={} because={why}", asked.attempt, asked.node);
-                state.note_move(&asked.attempt.task, why);
-                self.left_out.insert(pair, now.mono + LEFT_OUT);
-            }
+        if is_hopeless {
+            log::warn!("node can't take a task task={} node={} because={why}", asked.attempt, asked.node);
+            self.left_out.insert(pair, now.mono + LEFT_OUT);
         }
+        state.note_move(&asked.attempt.task, why);
         None
     }
 }

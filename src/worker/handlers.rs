@@ -1,7 +1,8 @@
 //! The worker's API: assignments and stops from the master, and what is to be seen of its attempts.
 //!
 //! Main type: [`Api`], the worker's [`Service`]. The handler threads never wait: what an assignment leads to is the
-//! crew's work, and a log is written by a thread of its own.
+//! crew's work, a log is written by a thread of its own, and what the Engine has to be asked for is answered by the
+//! threads `images` and `stats`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +17,10 @@ use crate::model::id::{Incarnation, TaskId};
 use crate::rest::{self, log::LogQuery, problem_of, read};
 use crate::runtime::clock;
 use crate::worker::desired::{Desired, NotTaken, view};
+use crate::worker::images::Images;
 use crate::worker::link::MasterLink;
 use crate::worker::logs::Logs;
+use crate::worker::stats::Stats;
 use crate::worker::watch::EngineWatch;
 
 /// The longest body, in bytes: a batch of assignments.
@@ -37,6 +40,8 @@ pub(super) struct Api {
     pub(super) link: Arc<MasterLink>,
     pub(super) logs: Arc<Logs>,
     pub(super) watch: Arc<EngineWatch>,
+    pub(super) images: Arc<Images>,
+    pub(super) stats: Arc<Stats>,
     pub(super) is_ready: Arc<AtomicBool>,
 }
 
@@ -44,29 +49,28 @@ impl Service for Api {
     fn call(&self, request: Request, responder: Responder) {
         match rest::route(routes::WORKER, &request) {
             Ok((WorkerRoute::TaskLogs, words)) => self.task_logs(&words, &request, responder),
-            Ok((route, words)) => {
-                responder.send(self.answer(route, &words, &request).unwrap_or_else(Response::from));
+            Ok((WorkerRoute::PrepareImage, _)) => self.images.ask(&request, responder),
+            Ok((WorkerRoute::Stats, _)) => self.stats.ask(responder),
+            Ok((WorkerRoute::Assign, _)) => send(responder, self.assign(&request)),
+            Ok((WorkerRoute::ListTasks, _)) => {
+                responder.send(Response::json(200, &Page { items: self.desired.views(), next: None }));
             }
+            Ok((WorkerRoute::GetTask, words)) => send(responder, self.get_task(&words)),
+            Ok((WorkerRoute::StopTask, words)) => send(responder, self.stop_task(&words, &request)),
+            Ok((WorkerRoute::Healthz, _)) => {
+                responder.send(Response::json(200, &serde_json::json!({"status": "ok"})));
+            }
+            Ok((WorkerRoute::Readyz, _)) => send(responder, self.readyz()),
             Err(problem) => responder.send(problem),
         }
     }
 }
 
-impl Api {
-    fn answer(&self, route: WorkerRoute, words: &[String], request: &Request) -> Result<Response, Problem> {
-        match route {
-            WorkerRoute::Assign => self.assign(request),
-            WorkerRoute::ListTasks => {
-                Ok(Response::json(200, &Page { items: self.desired.views(), next: None }))
-            }
-            WorkerRoute::GetTask => self.get_task(words),
-            WorkerRoute::StopTask => self.stop_task(words, request),
-            WorkerRoute::Healthz => Ok(Response::json(200, &serde_json::json!({"status": "ok"}))),
-            WorkerRoute::Readyz => self.readyz(),
-            WorkerRoute::TaskLogs => Err(task_not_found(word(words))),
-        }
-    }
+fn send(responder: Responder, result: Result<Response, Problem>) {
+    responder.send(result.unwrap_or_else(Response::from));
+}
 
+impl Api {
     /// POST /tasks
     fn assign(&self, request: &Request) -> Result<Response, Problem> {
         let is_array = request.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');

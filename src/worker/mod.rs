@@ -4,23 +4,26 @@
 //! against what there is, by the rules of [`crate::control::reconcile`]; [`crew`] starts one [`monitor`] thread per
 //! attempt, which carries out what the attempt's [`walk`] through its life asks for; [`reporter`] tells the master until it has answered; [`logs`]
 //! keeps and shows what containers wrote; [`lease`] ends what a cut-off node must not run; [`outbox`] keeps ends that
-//! no container tells; [`handlers`] answers requests.
+//! no container tells; [`handlers`] answers requests, [`images`] and [`stats`] those that the Engine has to be asked for.
 //!
 //! Nothing here decides where a task runs: the heartbeat's reply says what this node is to run, and that is all
 //! that it runs.
 
 mod crew;
 pub mod desired;
+mod errands;
 mod handlers;
 mod heartbeat;
 pub mod hold;
 mod identity;
+mod images;
 pub mod job;
 pub mod lease;
 pub mod leash;
 mod link;
 pub mod logs;
 pub mod membership;
+pub mod meter;
 mod monitor;
 pub mod offer;
 mod outbox;
@@ -29,6 +32,7 @@ mod remove_all;
 pub mod reporter;
 pub mod settings;
 mod slots;
+mod stats;
 pub mod step;
 mod translate;
 pub mod walk;
@@ -60,6 +64,7 @@ use crate::worker::desired::Desired;
 use crate::worker::handlers::Api;
 use crate::worker::heartbeat::Heartbeat;
 use crate::worker::identity::Identity;
+use crate::worker::images::Images;
 use crate::worker::job::Job;
 use crate::worker::lease::LeaseKeeper;
 use crate::worker::link::MasterLink;
@@ -72,6 +77,7 @@ use crate::worker::pulls::Pulls;
 use crate::worker::reporter::{Event, Reporter};
 use crate::worker::settings::{EngineKind, Settings};
 use crate::worker::slots::Slots;
+use crate::worker::stats::Stats;
 use crate::worker::watch::EngineWatch;
 
 /// The folder of the logs in the data folder.
@@ -215,6 +221,8 @@ struct Parts {
     ground: Arc<Ground>,
     link: Arc<MasterLink>,
     watch: Arc<EngineWatch>,
+    images: Arc<Images>,
+    stats: Arc<Stats>,
     is_ready: Arc<AtomicBool>,
     places: usize,
 }
@@ -255,14 +263,13 @@ impl Parts {
             engine,
         };
         let ground = Arc::new(ground);
+        let watch = EngineWatch::new(Arc::clone(&ground), settings.heartbeat, register.0.clone(), nudge);
+        let watch = Arc::new(watch);
         let parts = Self {
             link: Arc::new(MasterLink::new(&settings.masters).map_err(StartError::Master)?),
-            watch: Arc::new(EngineWatch::new(
-                Arc::clone(&ground),
-                settings.heartbeat,
-                register.0.clone(),
-                nudge,
-            )),
+            images: Arc::new(Images::new(Arc::clone(&ground), Arc::clone(&watch))),
+            stats: Arc::new(Stats::new(Arc::clone(&ground), Arc::clone(&watch))),
+            watch,
             ground,
             is_ready: Arc::new(AtomicBool::new(false)),
             places: usize::try_from(settings.capacity).unwrap_or(usize::MAX),
@@ -291,6 +298,8 @@ impl Parts {
                 Arc::new(move |task| newest.find(task, None).map(|(key, _)| key.attempt)),
             )),
             watch: Arc::clone(&self.watch),
+            images: Arc::clone(&self.images),
+            stats: Arc::clone(&self.stats),
             is_ready: Arc::clone(&self.is_ready),
         }
     }
@@ -329,6 +338,9 @@ impl Parts {
         supervisor.vital("crew", move |stop| crew.run(&stop))?;
         supervisor.vital("reporter", move |stop| reporter.run(&stop))?;
         supervisor.vital("lease", move |stop| lease.run(&stop))?;
+        let (images, stats) = (self.images, self.stats);
+        supervisor.vital("images", move |stop| images.run(&stop))?;
+        supervisor.vital("stats", move |stop| stats.run(&stop))?;
         supervisor.vital("engine-watch", move |stop| watch.run(&stop))?;
         supervisor.vital("heartbeat", move |stop| heartbeat.run(&stop))
     }

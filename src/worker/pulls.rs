@@ -38,8 +38,16 @@ pub(super) enum News {
 /// The pulls under way.
 pub(super) struct Pulls {
     engine: Arc<dyn Engine>,
-    listeners: Mutex<HashMap<ImageRef, Vec<Sender<News>>>>,
+    under_way: Mutex<HashMap<ImageRef, Pull>>,
     turns: Sender<ImageRef>,
+}
+
+/// One of them.
+#[derive(Default)]
+struct Pull {
+    listeners: Vec<Sender<News>>,
+    /// None: nothing has come yet.
+    progress: Option<PullProgress>,
 }
 
 impl Pulls {
@@ -49,7 +57,7 @@ impl Pulls {
     /// The operating system refuses a thread.
     pub(super) fn start(engine: Arc<dyn Engine>) -> std::io::Result<Arc<Self>> {
         let (turns, next) = bounded(MOST_IMAGES);
-        let pulls = Arc::new(Self { engine, listeners: Mutex::default(), turns });
+        let pulls = Arc::new(Self { engine, under_way: Mutex::default(), turns });
         for number in 1..=THREADS {
             let (next, pulls) = (next.clone(), Arc::downgrade(&pulls));
             supervise::spawn(format!("pull-{number}"), move || {
@@ -64,17 +72,22 @@ impl Pulls {
     /// Joins the pull of an image, or begins one. Never blocks.
     pub(super) fn listen(&self, image: &ImageRef) -> Receiver<News> {
         let (tell, hear) = bounded(MOST_NEWS);
-        let mut listeners = self.listeners.lock();
-        if let Some(others) = listeners.get_mut(image) {
-            others.push(tell);
+        let mut under_way = self.under_way.lock();
+        if let Some(pull) = under_way.get_mut(image) {
+            pull.listeners.push(tell);
         } else if self.turns.try_send(image.clone()).is_ok() {
-            listeners.insert(image.clone(), vec![tell]);
+            under_way.insert(image.clone(), Pull { listeners: vec![tell], progress: None });
         } else {
             let why = "too many images wait to be pulled".to_owned();
             let refused = EngineError::Pull { image: image.to_string(), why };
             let _ = tell.try_send(News::Done(Err(refused)));
         }
         hear
+    }
+
+    /// How far the pull of an image has come. None: nothing has come yet, or nobody pulls it.
+    pub(super) fn progress(&self, image: &ImageRef) -> Option<PullProgress> {
+        self.under_way.lock().get(image).and_then(|pull| pull.progress)
     }
 
     fn pull(&self, image: &ImageRef) {
@@ -86,8 +99,8 @@ impl Pulls {
             Err(error) => log::warn!("pull failed image={image} because={error}"),
         }
         // Race: whoever comes after this begins another pull, which finds the image there.
-        let listeners = self.listeners.lock().remove(image).unwrap_or_default();
-        for listener in listeners {
+        let pull = self.under_way.lock().remove(image).unwrap_or_default();
+        for listener in pull.listeners {
             // At most one progress waits there, so there is room.
             let _ = listener.try_send(News::Done(done.clone()));
         }
@@ -95,8 +108,10 @@ impl Pulls {
 
     /// Tells progress to who has room for it: the last place is kept for the end.
     fn tell(&self, image: &ImageRef, progress: PullProgress) {
-        let listeners = self.listeners.lock();
-        for listener in listeners.get(image).into_iter().flatten() {
+        let mut under_way = self.under_way.lock();
+        let Some(pull) = under_way.get_mut(image) else { return };
+        pull.progress = Some(progress);
+        for listener in &pull.listeners {
             if listener.len() + 1 < MOST_NEWS {
                 let _ = listener.try_send(News::Progress(progress));
             }
@@ -130,6 +145,6 @@ mod tests {
         let missing: ImageRef = "missing/app".parse().unwrap();
         let error = end(&pulls.listen(&missing)).unwrap_err();
         assert!(error.to_string().contains("manifest unknown"), "{error}");
-        assert!(pulls.listeners.lock().is_empty());
+        assert!(pulls.under_way.lock().is_empty());
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! An Engine, or a processor, that is asked for more at once gets slower, not faster. Each takes a [`Slot`] first and
 //! gives it back when it is dropped; who comes first is served first. Of the calls at the Engine, waiting, stopping
-//! and following a log take none.
+//! and following a log take none, nor does what a request asks of it (`errands.rs`).
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 

@@ -5,8 +5,8 @@
 //! (make it and start it) and `watch.rs` (until it ends); the second, in `farewell.rs`, tells the master, keeps the log,
 //! and removes the container once the master has acknowledged.
 //!
-//! Invariant: a container is removed only after its attempt's end was acknowledged and its log was collected or given
-//! up. A walk that is dropped at any point loses nothing: what the Engine holds and what was kept on disk say where a
+//! Invariant: a container that ran is removed only after its attempt's end was acknowledged and its log was collected or
+//! given up. One that the Engine could not start for want of a port goes before its attempt is refused. A walk that is dropped at any point loses nothing: what the Engine holds and what was kept on disk say where a
 //! later one goes on. Deliberately absent: threads, channels, clocks, disks, the Engine itself.
 
 mod ask;
@@ -89,6 +89,10 @@ enum Place {
     Looking(Look),
     /// A pause's, before that is asked (again).
     LookAgain(Look),
+    /// The removal's, of a container that can't be started here.
+    TakingBack(ContainerId, String),
+    /// A pause's, before that is tried again.
+    TakeBackAgain(ContainerId, String),
     /// The end's.
     Waiting(Box<Observed>),
     /// What there is to kill, after nobody watched.
@@ -142,6 +146,8 @@ impl Walk {
             | Place::Starting(_)
             | Place::Looking(_)
             | Place::LookAgain(_)
+            | Place::TakingBack(..)
+            | Place::TakeBackAgain(..)
             | Place::Waiting(_)
             | Place::Abandoning(_)
             | Place::Killing(_)
@@ -174,6 +180,8 @@ impl Walk {
             Place::Starting(starting) => self.started(starting, answer, facts),
             Place::Looking(look) => self.looked(look, answer, facts),
             Place::LookAgain(look) => self.look_again(look, facts),
+            Place::TakingBack(container, why) => self.taken_back(container, why, &answer, facts),
+            Place::TakeBackAgain(container, why) => self.take_back_again(container, why, facts),
             Place::Waiting(seen) => self.waited(&seen, answer, facts),
             Place::Abandoning(why) => self.kill(why, answer, facts),
             Place::Killing(why) => self.abandoned(why, facts),
@@ -209,6 +217,8 @@ impl Walk {
             | Place::Starting(_)
             | Place::Looking(_)
             | Place::LookAgain(_)
+            | Place::TakingBack(..)
+            | Place::TakeBackAgain(..)
             | Place::Waiting(_)
             | Place::Abandoning(_)
             | Place::Killing(_)

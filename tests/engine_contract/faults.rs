@@ -31,7 +31,7 @@ fn every_call_fails(engine: &DockerEngine, as_expected: fn(&Result<(), EngineErr
     let owner = Owner { cluster: fresh_id().parse().unwrap(), node: "n".parse().unwrap() };
     let rig = Rig::hollow();
     let request = rig.request(exits(0));
-    let calls: [(&str, Call<'_>); 10] = [
+    let calls: [(&str, Call<'_>); 11] = [
         ("describe", &|| engine.describe().map(drop)),
         ("has_image", &|| engine.has_image(&image).map(drop)),
         ("pull", &|| engine.pull(&image, &mut |_| {})),
@@ -41,6 +41,7 @@ fn every_call_fails(engine: &DockerEngine, as_expected: fn(&Result<(), EngineErr
         ("stop", &|| engine.stop(&id, SOON)),
         ("remove", &|| engine.remove(&id)),
         ("list", &|| engine.list(&owner).map(drop)),
+        ("stats", &|| engine.stats(&id).map(drop)),
         ("logs", &|| engine.logs(&id, LogRequest { follow: true }).map(drop)),
     ];
     for (name, call) in calls {

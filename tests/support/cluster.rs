@@ -36,6 +36,22 @@ pub(crate) fn spec() -> Arc<TaskSpec> {
     })
 }
 
+pub(crate) fn registration(name: &str, capacity: u32) -> Registration {
+    Registration {
+        node_id: name.parse().unwrap(),
+        instance: "i0000000000000000000000000".parse().unwrap(),
+        start: "s0000000000000000000000000".parse().unwrap(),
+        address: NodeAddress { host: "127.0.0.1".to_owned(), port: 8081 },
+        capacity,
+        cpu: CpuMillis(4000),
+        memory: MemoryBytes(8 << 30),
+        labels: BTreeMap::new(),
+        engine: "hollow".to_owned(),
+        engine_id: name.to_owned(),
+        heartbeat: Duration::from_secs(10),
+    }
+}
+
 impl Cluster {
     /// Nodes as `tests/scheduling.rs` describes them; their running tasks are made, and ran before.
     pub(crate) fn of(text: &str) -> Self {
@@ -78,19 +94,10 @@ impl Cluster {
     }
 
     pub(crate) fn register(&mut self, name: &str, capacity: u32, heard: Now) {
-        let registration = Registration {
-            node_id: name.parse().unwrap(),
-            instance: "i0000000000000000000000000".parse().unwrap(),
-            start: "s0000000000000000000000000".parse().unwrap(),
-            address: NodeAddress { host: "127.0.0.1".to_owned(), port: 8081 },
-            capacity,
-            cpu: CpuMillis(4000),
-            memory: MemoryBytes(8 << 30),
-            labels: BTreeMap::new(),
-            engine: "hollow".to_owned(),
-            engine_id: name.to_owned(),
-            heartbeat: Duration::from_secs(10),
-        };
+        self.register_as(registration(name, capacity), heard);
+    }
+
+    pub(crate) fn register_as(&mut self, registration: Registration, heard: Now) {
         let held = std::mem::replace(&mut self.now, heard);
         self.apply(Change::Registered { registration, incarnation: Incarnation(1) });
         self.now = held;
@@ -98,15 +105,20 @@ impl Cluster {
 
     /// New tasks, oldest first.
     pub(crate) fn submit(&mut self, count: usize) -> Vec<TaskId> {
-        let made: Vec<TaskId> =
-            (0..count).map(|n| format!("{:013}{n:013}", self.position).parse().unwrap()).collect();
-        let new = |id: &TaskId| NewTask {
-            id: id.clone(),
-            name: "t".parse().unwrap(),
-            spec: spec(),
+        self.submit_all((0..count).map(|_| ("t".to_owned(), spec())).collect())
+    }
+
+    /// New tasks with these names and specs, oldest first.
+    pub(crate) fn submit_all(&mut self, wanted: Vec<(String, Arc<TaskSpec>)>) -> Vec<TaskId> {
+        let id = |n: usize| format!("{:013}{n:013}", self.position).parse().unwrap();
+        let new = |(n, (name, spec)): (usize, (String, Arc<TaskSpec>))| NewTask {
+            id: id(n),
+            name: name.parse().unwrap(),
+            spec,
             replica: false,
         };
-        let tasks = made.iter().map(new).collect();
+        let tasks: Vec<NewTask> = wanted.into_iter().enumerate().map(new).collect();
+        let made = tasks.iter().map(|new| new.id.clone()).collect();
         self.apply(Change::Created(Creation { at: self.now.wall, batch: None, tasks, key: None }));
         made
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use podling::engine::{
     ContainerRequest, Description, Engine, EngineError, Listed, LogItem, LogRecord, LogRecords, LogRequest,
-    Observed, Owner, Phase, PullProgress,
+    Observed, Owner, Phase, PullProgress, Usage,
 };
 use podling::model::id::ContainerId;
 use podling::model::spec::ImageRef;
@@ -199,6 +199,10 @@ impl Engine for Scripted {
     }
 
     fn list(&self, _: &Owner) -> Result<Vec<Listed>, EngineError> {
+        unreachable!("logs need no more")
+    }
+
+    fn stats(&self, _: &ContainerId) -> Result<Usage, EngineError> {
         unreachable!("logs need no more")
     }
 

@@ -5,9 +5,11 @@
 //! know. Absent means absent: no reply holds a `null` or an empty string for "none".
 
 pub mod agent;
+pub mod image;
 pub mod log;
 pub mod node;
 pub mod spec;
+pub mod stats;
 pub mod task;
 mod time;
 pub mod why;

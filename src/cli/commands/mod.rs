@@ -6,12 +6,14 @@
 
 mod inspect;
 mod logs;
+mod node;
 mod nodes;
 mod ps;
 mod rm;
 mod run;
 mod stop;
 mod wait;
+mod why;
 
 use crate::cli::args::{Flag, Words, nearest};
 use crate::cli::error::CliError;
@@ -21,7 +23,7 @@ use crate::cli::{Console, exit, help};
 use crate::runtime::settings::{Environment, SettingsError};
 
 /// Part of the contract, and of a later version.
-const TO_COME: &[&str] = &["why", "node", "events", "apply", "top", "story", "audit", "token", "completion"];
+const TO_COME: &[&str] = &["events", "apply", "top", "story", "audit", "token", "completion"];
 
 /// What a command works with.
 pub(crate) struct Session<'a, 'c> {
@@ -88,6 +90,8 @@ fn read(command: &str, words: &mut Words, environment: Environment) -> Result<Bo
         "rm" => Box::new(rm::Asked::read(words)?),
         "wait" => Box::new(wait::Asked::read(words)?),
         "inspect" => Box::new(inspect::Asked::read(words)?),
+        "why" => Box::new(why::Asked::read(words)?),
+        "node" => Box::new(node::Asked::read(words)?),
         other => return Err(unknown_command(other)),
     })
 }

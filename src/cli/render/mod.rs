@@ -10,6 +10,7 @@ pub(crate) mod node;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod text;
+pub(crate) mod why;
 
 #[cfg(test)]
 pub(crate) mod sample;

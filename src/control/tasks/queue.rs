@@ -68,16 +68,20 @@ pub struct InOrder<'a> {
     heads: BTreeMap<&'a TaskId, (&'a Demand, btree_set::Iter<'a, TaskId>)>,
 }
 
-impl<'a> InOrder<'a> {
+impl<'a> Iterator for InOrder<'a> {
+    type Item = (&'a TaskId, &'a Demand);
+
     /// The next one, with what it needs.
-    pub fn next(&mut self) -> Option<(&'a TaskId, &'a Demand)> {
+    fn next(&mut self) -> Option<Self::Item> {
         let (id, (demand, mut rest)) = self.heads.pop_first()?;
         if let Some(next) = rest.next() {
             self.heads.insert(next, (demand, rest));
         }
         Some((id, demand))
     }
+}
 
+impl InOrder<'_> {
     /// Leaves out all that need the same.
     pub fn leave_out(&mut self, demand: &Demand) {
         self.heads.retain(|_, (held, _)| *held != demand);

@@ -8,6 +8,8 @@
 //! | `HOLLOW_FAIL` | `create`, `start`, or `vanish`: gone without a trace when its run is over | no |
 //! | `HOLLOW_LOG_LINES` | lines that it writes when it starts | 0 |
 //! | `HOLLOW_IGNORE_TERM=1` | only KILL ends it | no |
+//! | `HOLLOW_CPU_MILLIS` | what it uses of the processor while it runs, in thousandths of a core | 10 |
+//! | `HOLLOW_MEMORY_BYTES` | what it holds of memory while it runs | 1048576 |
 //!
 //! An engine is asked for an image without knowing a task, so what a pull does is part of the image's path: the
 //! component `missing` fails, `pull-250` takes 250 ms.
@@ -15,7 +17,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::model::resources::{CpuMillis, MemoryBytes};
 use crate::model::spec::{ImageRef, TaskSpec};
+
+/// What a container uses that was not told otherwise.
+const USUAL_CPU: CpuMillis = CpuMillis(10);
+const USUAL_MEMORY: MemoryBytes = MemoryBytes(1 << 20);
 
 /// What goes wrong on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +50,10 @@ pub(super) struct Behaviour {
     pub(super) log_lines: u64,
     /// Whether TERM doesn't end it.
     pub(super) ignores_term: bool,
+    /// What it uses of the processor.
+    pub(super) cpu: CpuMillis,
+    /// What it holds of memory.
+    pub(super) memory: MemoryBytes,
 }
 
 impl Behaviour {
@@ -63,6 +74,8 @@ impl Behaviour {
             fail,
             log_lines: number(spec, "HOLLOW_LOG_LINES")?.unwrap_or(0),
             ignores_term: switch(spec, "HOLLOW_IGNORE_TERM")?,
+            cpu: number(spec, "HOLLOW_CPU_MILLIS")?.map_or(USUAL_CPU, CpuMillis),
+            memory: number(spec, "HOLLOW_MEMORY_BYTES")?.map_or(USUAL_MEMORY, MemoryBytes),
         })
     }
 }

@@ -6,7 +6,9 @@ use crate::api::wire::Page;
 use crate::api::wire::node::AvailabilityRequest;
 use crate::http::{Problem, Request, Response};
 use crate::master::state::{AsOf, ForgetNodeError, StoreFull};
+use crate::master::stats;
 use crate::model::id::NodeId;
+use crate::model::node::{NodeAddress, NodeStatus};
 use crate::rest::query::Query;
 use crate::rest::read;
 use crate::runtime::clock;
@@ -29,6 +31,16 @@ impl Api {
         let found = id.parse().ok().and_then(|node| self.state.node(&node));
         let found = found.ok_or_else(|| node_not_found(id))?;
         Ok(Answer::Reply(AsOf { value: json(200, &found.value), at: found.at }))
+    }
+
+    /// GET /nodes/:id/stats
+    pub(super) fn node_stats(&self, id: &str) -> Result<Answer, Problem> {
+        let found = id.parse().ok().and_then(|node| self.state.node(&node));
+        let node = found.ok_or_else(|| node_not_found(id))?.value;
+        if node.status == NodeStatus::Offline {
+            return Err(stats::unreachable(&node.node_id, "it is offline"));
+        }
+        Ok(Answer::Stats(node.node_id, NodeAddress { host: node.hostname, port: node.port }))
     }
 
     /// POST /nodes/:id/availability

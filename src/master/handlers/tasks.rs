@@ -93,8 +93,7 @@ impl Api {
     pub(super) fn why_task(&self, reference: &str) -> Result<Answer, Problem> {
         let found = self.state.why(reference, clock::now()).map_err(|error| ambiguous(reference, &error))?;
         let found = found.ok_or_else(|| task_not_found(reference))?;
-        let (task, why) = found.value;
-        Ok(Answer::Reply(AsOf { value: json(200, &why_view(&task, why)), at: found.at }))
+        Ok(Answer::Reply(AsOf { value: json(200, &why_view(found.value)), at: found.at }))
     }
 
     /// POST /tasks/:id/stop
@@ -172,7 +171,7 @@ fn shown(mut view: TaskView, waits: Option<String>) -> TaskView {
     view
 }
 
-fn why_view(task: &Task, why: Why) -> WhyView {
+fn why_view(why: Why) -> WhyView {
     let amount = |amount| match amount {
         Amount::Number(number) => AmountView::Number(number),
         Amount::Text(text) => AmountView::Text(text),
@@ -190,9 +189,9 @@ fn why_view(task: &Task, why: Why) -> WhyView {
         reasons: fit.reasons.into_iter().map(because).collect(),
     };
     WhyView {
-        task_id: task.id.clone(),
-        name: task.name.to_string(),
-        status: task.status(),
+        task_id: why.task.id.clone(),
+        name: why.task.name.to_string(),
+        status: why.task.status(),
         since: why.since,
         summary: why.summary,
         looks: why.looks,

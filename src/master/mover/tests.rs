@@ -128,11 +128,11 @@ fn an_attempt_ends_only_once_another_node_is_ready_for_the_next() {
     master.drain(from.as_str());
     let asked = mover.keep(&master.0, at(2));
     assert_eq!((asked.len(), asked[0].node.as_str(), master.running_on(to)), (1, to, 1), "a place is kept");
-    let busy = Readiness::Busy("pulling".to_owned());
+    let busy = Ok(Prepared::Pulling { detail: "pulling".to_owned() });
     assert!(mover.take(&master.0, &asked[0], busy, at(3)).is_none());
     assert!(!master.is_told_to_stop(from.as_str()));
     assert_eq!(mover.keep(&master.0, at(4)).len(), 1, "it is asked again");
-    let ended = mover.take(&master.0, &asked[0], Readiness::Ready, at(4)).unwrap();
+    let ended = mover.take(&master.0, &asked[0], Ok(Prepared::Present), at(4)).unwrap();
     assert_eq!(ended.value.address.host, from.as_str());
     assert!(master.is_told_to_stop(from.as_str()));
     assert!(mover.keep(&master.0, at(4)).is_empty(), "nobody needs to be asked any more");
@@ -164,12 +164,14 @@ fn a_node_that_can_not_have_the_image_is_left_out_and_another_one_keeps_the_plac
     let (_, from) = master.run("web", OnNodeLost::Reschedule);
     master.drain(from.as_str());
     let first = mover.keep(&master.0, at(2)).remove(0);
-    assert!(mover.take(&master.0, &first, Readiness::Failed("no such image".to_owned()), at(3)).is_none());
+    assert!(
+        mover.take(&master.0, &first, Err(NotPrepared::Failed("no such image".to_owned())), at(3)).is_none()
+    );
     // The first place is given back in one turn, and the next one is kept in the same or the following.
     mover.keep(&master.0, at(3));
     let second = mover.keep(&master.0, at(3)).remove(0);
     assert_ne!(second.node, first.node);
-    assert!(mover.take(&master.0, &first, Readiness::Ready, at(3)).is_none(), "its place is gone");
+    assert!(mover.take(&master.0, &first, Ok(Prepared::Present), at(3)).is_none(), "its place is gone");
 }
 
 #[test]
@@ -180,7 +182,7 @@ fn an_open_node_keeps_what_it_has() {
     let asked = mover.keep(&master.0, at(2)).remove(0);
     master.0.set_availability(&from, Availability::Active, at(3)).unwrap();
     assert!(mover.keep(&master.0, at(3)).is_empty());
-    assert!(mover.take(&master.0, &asked, Readiness::Ready, at(3)).is_none());
+    assert!(mover.take(&master.0, &asked, Ok(Prepared::Present), at(3)).is_none());
     assert_eq!(master.task(&task).reserved, None);
     assert_eq!(master.running_on(asked.node.as_str()), 0);
 }
@@ -191,7 +193,7 @@ fn whoever_is_asked_to_stop_is_not_moved() {
     let (task, from) = master.run("web", OnNodeLost::Reschedule);
     master.drain(from.as_str());
     let asked = mover.keep(&master.0, at(2)).remove(0);
-    let moved = mover.take(&master.0, &asked, Readiness::Ready, at(3));
+    let moved = mover.take(&master.0, &asked, Ok(Prepared::Present), at(3));
     assert!(moved.is_some_and(|moved| moved.at > Revision(0)));
     master.0.stop(task.as_str(), None, at(3)).unwrap();
     assert_eq!(master.running_on(asked.node.as_str()), 0, "nobody will need the place");

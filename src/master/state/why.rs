@@ -15,14 +15,14 @@ impl State {
     ///
     /// # Errors
     /// Several are meant.
-    pub fn why(&self, reference: &str, now: Now) -> Result<Option<AsOf<(Arc<Task>, Why)>>, Ambiguous> {
+    pub fn why(&self, reference: &str, now: Now) -> Result<Option<AsOf<Why>>, Ambiguous> {
         let (nodes, tasks) = self.locks.read_both();
         let Found::Task(entry) = tasks.resolve(reference)? else { return Ok(None) };
         let mut why = why::why(&nodes, &tasks, entry, now);
         if self.journal.is_failing() && entry.task.status() == TaskStatus::Pending {
             "nothing is placed while this master can't store changes".clone_into(&mut why.summary);
         }
-        Ok(Some(AsOf { value: (Arc::clone(&entry.task), why), at: self.journal.last_position() }))
+        Ok(Some(AsOf { value: why, at: self.journal.last_position() }))
     }
 
     /// What those of these tasks wait for that wait, for a place or to be moved.

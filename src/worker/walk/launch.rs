@@ -12,9 +12,8 @@ use super::observe::{self, FailedStart};
 use super::watch::{Look, Purpose};
 use super::{Answer, Ask, Facts, Note, Place, PullNews, Walk};
 use crate::control::reconcile::Order;
-use crate::engine::{ContainerRequest, EngineError, Observed, PullProgress};
+use crate::engine::{ContainerRequest, EngineError, Observed};
 use crate::model::id::ContainerId;
-use crate::model::resources::MemoryBytes;
 use crate::model::spec::PullPolicy;
 use crate::model::task::{Ending, Reason};
 use crate::worker::hold::Cause;
@@ -86,7 +85,7 @@ impl Walk {
             }
             PullNews::Done(Err(error)) => self.refuse(error.to_string(), facts),
             PullNews::Progress(_) | PullNews::None if self.must_end(facts) => self.end_unstarted(facts),
-            PullNews::Progress(progress) => self.busy_with(progress_in_words(progress), making),
+            PullNews::Progress(progress) => self.busy_with(format!("pulling {progress}"), making),
             PullNews::None => {
                 let pull = Ask::Pull(making.request.spec.image.clone());
                 self.go(Place::Pulling(making), pull)
@@ -236,7 +235,7 @@ impl Walk {
 
     pub(super) fn failed_start(&mut self, seen: &Observed, why: String, facts: &Facts) -> Ask {
         let (reason, exit_code) = match observe::failed_start(&why, seen.exit_code) {
-            FailedStart::Port => return self.refuse(why, facts),
+            FailedStart::Port => return self.take_back(seen.id.clone(), why),
             FailedStart::Command(code) => (Reason::Start, Some(code)),
             FailedStart::Engine => (Reason::Engine, None),
         };
@@ -248,6 +247,32 @@ impl Walk {
             container: Some(seen.id.clone()),
             started_at: None,
         }))
+    }
+
+    /// A port is taken by somebody else: the container goes before the attempt is refused, so that nothing is left of
+    /// it here when another node gets the next one.
+    fn take_back(&mut self, container: ContainerId, why: String) -> Ask {
+        let remove = Ask::Remove(container.clone());
+        self.go(Place::TakingBack(container, why), remove)
+    }
+
+    pub(super) fn taken_back(
+        &mut self,
+        container: ContainerId,
+        why: String,
+        answer: &Answer,
+        facts: &Facts,
+    ) -> Ask {
+        let Answer::Removed(removed) = answer else { return Ask::Leave };
+        if removed.is_err() {
+            return self.pause(Place::TakeBackAgain(container, why));
+        }
+        self.container = None;
+        self.refuse(why, facts)
+    }
+
+    pub(super) fn take_back_again(&mut self, container: ContainerId, why: String, facts: &Facts) -> Ask {
+        if facts.is_leaving { Ask::Leave } else { self.take_back(container, why) }
     }
 
     fn must_end(&self, facts: &Facts) -> bool {
@@ -282,15 +307,5 @@ impl Walk {
     /// No container was started, and none will be: another node may try.
     fn refuse(&mut self, why: String, facts: &Facts) -> Ask {
         self.over(Step::Refused(why, facts.now.wall))
-    }
-}
-
-/// `pulling 412 MiB of 1.1 GiB`.
-fn progress_in_words(progress: PullProgress) -> String {
-    let [current, total] = [progress.current_bytes, progress.total_bytes].map(MemoryBytes);
-    if progress.total_bytes == 0 {
-        format!("pulling {current}")
-    } else {
-        format!("pulling {current} of {total}")
     }
 }

@@ -252,10 +252,29 @@ fn a_start_that_failed_is_explained() {
     };
     assert_eq!(fail("executable file not found", seen(Phase::Created, 127)), "keep ended start 127");
     assert_eq!(fail("network gone", seen(Phase::Created, 128)), "keep ended engine -");
-    assert_eq!(
-        fail("port is already allocated", seen(Phase::Created, 128)),
-        "keep refused port is already allocated"
-    );
+}
+
+#[test]
+fn a_port_that_is_taken_leaves_no_container_and_is_refused() {
+    const TAKEN: &str = "port is already allocated";
+    let no_port = || Answer::Inspected(Ok(seen(Phase::Created, 128)));
+    let refused = |stage: &mut Stage| {
+        stage.on("remove c1", Answer::Removed(Err(away()))).does(&["pause 1000"]);
+        stage.on("remove c1", Answer::Removed(Ok(())));
+        stage.says_farewell(&format!("refused {TAKEN}"), true, false, Verdict::Accepted);
+        stage.on("inspect name", Answer::Inspected(Err(gone()))).does(&["note released"]).asks("finish");
+    };
+    let mut stage = new();
+    stage.on("create app:1", created()).does(&["note container c1", "slot"]);
+    stage.on("start c1", Answer::Started(Err(failed(TAKEN)))).on("inspect c1", no_port());
+    refused(&mut stage);
+    let mut found = Stage::begin(What::Made(c1()));
+    let told = Observed { error: TAKEN.to_owned(), ..seen(Phase::Created, 128) };
+    refused(found.on("inspect c1", Answer::Inspected(Ok(told))));
+    let mut leaves = Stage::begin(What::Made(c1()));
+    let told = Observed { error: TAKEN.to_owned(), ..seen(Phase::Created, 128) };
+    leaves.on("inspect c1", Answer::Inspected(Ok(told))).on("remove c1", Answer::Removed(Err(away())));
+    leaves.with(leaving()).does(&["pause 1000"]).asks("leave");
 }
 
 #[test]
