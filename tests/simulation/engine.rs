@@ -278,6 +278,11 @@ impl SimEngine {
         }
     }
 
+    /// Whether there is no container.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hollow.containers().is_empty()
+    }
+
     /// Every container that there is.
     pub(crate) fn containers(&self) -> Vec<Observed> {
         let ids = self.known.keys();

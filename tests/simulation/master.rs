@@ -117,7 +117,7 @@ impl Master {
             cluster: self.cluster.clone(),
             epoch: Epoch(self.epoch),
             node_timeout: self.node_timeout,
-            pending_timeout: Duration::from_secs(90),
+            pending_timeout: Duration::from_secs(45),
             retain: Duration::from_secs(600),
         };
         let state = State::load(settings, &mut self.disk.clone(), now).expect("the store can be read back");
@@ -269,6 +269,14 @@ impl Master {
         self.roomy_since.clear();
     }
 
+    /// Whether every task has ended.
+    pub(crate) fn has_ended_all(&self) -> bool {
+        let live = TaskStatus::ALL.into_iter().filter(|status| !status.is_terminal());
+        self.running
+            .as_ref()
+            .is_some_and(|running| live.map(|status| running.state.count(status)).sum::<usize>() == 0)
+    }
+
     /// Every task, as clients see it.
     pub(crate) fn tasks(&self) -> Vec<Seen> {
         self.running.as_ref().map(|running| running.list(Now::default())).unwrap_or_default()
@@ -384,7 +392,8 @@ impl Running {
 
     fn list(&self, now: Now) -> Vec<Seen> {
         let found = self.state.tasks(&Filter::default(), None, 10_000).value.0;
-        found.iter().map(|task| self.see(task, now)).collect()
+        let mut waits = self.state.waits(&found, now);
+        found.iter().map(|task| show::seen(task, waits.remove(&task.id))).collect()
     }
 
     /// Tasks that wait, and that some node would take now.

@@ -97,7 +97,7 @@ impl Plan {
     pub(crate) fn of(rng: &mut Rng) -> Self {
         let nodes = usize::try_from(rng.within(1, 5)).unwrap_or(1);
         let machines = (0..nodes).map(|index| Offered::of(index, rng)).collect();
-        let trouble_ends = rng.within(60, 160) * SECOND;
+        let trouble_ends = rng.within(50, 120) * SECOND;
         let count = rng.within(1, 9);
         let mut troubles: Vec<Trouble> = (0..count).map(|_| trouble(rng, nodes, trouble_ends)).collect();
         if rng.permille(500) {

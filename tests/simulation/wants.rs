@@ -24,7 +24,7 @@ pub(crate) fn spec(rng: &mut Rng) -> TaskSpec {
         // Whoever has a network of its own has no port of the host.
         network: if ports.as_slice().is_empty() { Network::None } else { Network::Bridge },
         ports,
-        cpu: rng.permille(400).then(|| CpuMillis(250 * rng.within(1, 9))),
+        cpu: rng.permille(400).then(|| CpuMillis(250 * rng.within(1, 8))),
         memory: rng.permille(300).then(|| MemoryBytes(rng.within(1, 9) << 28)),
         constraints: constraints(rng),
         restart: restart(rng),
@@ -79,12 +79,12 @@ fn ports(rng: &mut Rng) -> Ports {
 
 fn constraints(rng: &mut Rng) -> Labels {
     let mut labels = BTreeMap::new();
-    match rng.within(0, 40) {
-        0..4 => drop(labels.insert("zone".to_owned(), "a".to_owned())),
-        4..6 => drop(labels.insert("zone".to_owned(), "b".to_owned())),
-        6 => drop(labels.insert("disk".to_owned(), "ssd".to_owned())),
+    match rng.within(0, 60) {
+        0..5 => drop(labels.insert("zone".to_owned(), "a".to_owned())),
+        5..8 => drop(labels.insert("zone".to_owned(), "b".to_owned())),
+        8 => drop(labels.insert("disk".to_owned(), "ssd".to_owned())),
         // Nobody has that.
-        7 => drop(labels.insert("zone".to_owned(), "c".to_owned())),
+        9 => drop(labels.insert("zone".to_owned(), "c".to_owned())),
         _ => {}
     }
     Labels::new(labels).expect("they are labels")

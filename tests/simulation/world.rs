@@ -242,13 +242,13 @@ impl World {
             }
             MasterTurn::Tick => {
                 self.schedule();
+                for (task, waited) in self.master.unplaced(self.ctx.now()) {
+                    self.ctx.tell(What::Unplaced { task, waited });
+                }
                 self.ctx.after(TICK, Event::Master(generation, MasterTurn::Tick));
             }
             MasterTurn::Reap => {
                 self.master.reap();
-                for (task, waited) in self.master.unplaced(self.ctx.now()) {
-                    self.ctx.tell(What::Unplaced { task, waited });
-                }
                 let pause = self.master.reaper_pause();
                 self.ctx.after(pause, Event::Master(generation, MasterTurn::Reap));
             }
@@ -493,11 +493,11 @@ impl World {
     // ---------------------------------------------------------------------------------------------------------- rest
 
     fn look_for_rest(&mut self) {
-        let all_ended = self.master.tasks().iter().all(|seen| show::has_ended(seen.status));
-        let none_left = self.nodes.iter().all(|node| node.engine.containers().is_empty());
         let all_answered = self.clients.iter().all(|client| !client.is_owed());
         let is_open = self.operator.is_done();
-        self.is_at_rest = self.master.running.is_some() && all_ended && none_left && all_answered && is_open;
+        let is_settled = self.master.has_ended_all() && !self.master.has_records();
+        let is_empty = |node: &Node| node.engine.is_empty();
+        self.is_at_rest = is_settled && all_answered && is_open && self.nodes.iter().all(is_empty);
         if !self.is_at_rest {
             self.ctx.after(5 * SECOND, Event::Look);
         }
