@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter};
 use std::process::ExitCode;
 
-use podling::cli::{self, Console};
+use podling::cli::{self, Console, Screen};
 use podling::runtime::settings::process_environment;
 
 fn main() -> ExitCode {
@@ -12,7 +12,8 @@ fn main() -> ExitCode {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut err = io::stderr().lock();
     let mut console = Console { out: &mut out, err: &mut err };
-    let code = cli::run(arguments, process_environment, &mut console);
+    let screen = Screen::of_stdout(process_environment);
+    let code = cli::run_on(arguments, process_environment, &mut console, screen);
     // What can't be written was said already; dropping the buffer must not try again.
     let _ = out.into_parts();
     ExitCode::from(code)

@@ -29,6 +29,8 @@ mod faults;
 mod leftovers;
 #[path = "chaos/net.rs"]
 mod net;
+#[path = "chaos/operator.rs"]
+mod operator;
 #[path = "chaos/own_engine.rs"]
 mod own_engine;
 #[expect(dead_code, reason = "the other test crates use the rest of it")]
@@ -70,6 +72,7 @@ use checker::history::{History, Terms};
 use clients::Clients;
 use engine_api::EngineApi;
 use faults::Faults;
+use operator::Operator;
 use own_engine::OwnEngine;
 use plan::{Ground, Plan, Who};
 use probes::Probes;
@@ -112,6 +115,7 @@ fn whatever_breaks_nothing_is_lost_run_twice_or_left_behind() {
     let standings = site.servers.values().map(|server| (server.who, server.standing()));
     let probes = Probes::begin(standings.collect(), &recorder);
     let clients = Clients::begin(settings.seed, &recorder);
+    let operator = Operator::begin(settings.seed, settings.workers, settings.times);
 
     let mut faults = Faults {
         site: &mut site,
@@ -122,6 +126,7 @@ fn whatever_breaks_nothing_is_lost_run_twice_or_left_behind() {
     };
     faults.put_in(&plan, settings.millis());
     clients.end();
+    let drains = operator.end();
     let extra = if settings.times == Times::REAL { settings.times.node_timeout } else { 0 };
     let mut rest = rest::wait(&mut faults, &watches, extra);
     let counts = std::mem::take(&mut faults.counts);
@@ -132,7 +137,7 @@ fn whatever_breaks_nothing_is_lost_run_twice_or_left_behind() {
     rest::record(&mut rest, &site.data_of(Who::Master), &recorder);
 
     let history = recorder.history(terms(&cluster, settings.times));
-    let summary = Summary::of(settings, counts, &history, &rest, &samples, site.surprises.len());
+    let summary = Summary::of(settings, counts, &history, &rest, &samples, site.surprises.len(), drains);
     judge(&settings, &site, &history, &summary);
 }
 

@@ -138,10 +138,6 @@ fn what_is_not_there_is_said_in_one_line() {
         ("run x --image y --restart always", "restart: only the policy never is supported yet"),
         ("run x --image y --constraint a=b", "constraints: is not supported yet"),
         ("run x --image y --network node", "network: node is not supported yet"),
-        (
-            "run x --image y -l podling.task=1",
-            "labels: \"podling.task\": keys beginning podling. are reserved",
-        ),
     ] {
         assert_eq!(master.says(line), (1, String::new(), format!("podling: {says}\n")), "podling {line}");
     }
@@ -160,7 +156,8 @@ fn one_that_fails_does_not_spare_the_others() {
     assert_eq!((code, out.as_str()), (1, "a\n"));
     let ids: Vec<String> = master.does("ps --all -q").lines().map(str::to_owned).collect();
     assert_eq!(ids.len(), 2);
-    assert!(ids.iter().all(|id| err.contains(id.as_str())), "the candidates are listed: {err}");
+    let listed = format!("podling: \"b\" names several tasks\n  {}\n  {}\n", ids[0], ids[1]);
+    assert!(err.starts_with(&listed), "{err}");
     assert_eq!(err.lines().last(), Some("podling: there is no task \"nope\""));
 }
 
@@ -262,11 +259,16 @@ fn a_wrong_command_line_is_one_line_and_2() {
         ("run web --image x --memory lots", "podling run: --memory: \"lots\" is not a size"),
         ("run web --image x --cpu 0", "podling run: --cpu: \"0\" is not an amount of CPU"),
         ("run web --image x --secret K=f", "podling run: --secret: not supported yet"),
+        (
+            "run web --image x -l podling.task=1",
+            "podling run: -l: \"podling.task\": keys beginning podling. are reserved",
+        ),
+        ("run web --image x --network none -p 80:80", "podling run: -p: the network none has no ports"),
+        ("run web --image x --detach --wait", "podling run: only one of --detach, --wait and --follow"),
+        ("run web --image x --restart never:3", "podling run: --restart: \"never:3\": never takes no number"),
         ("run web --image x -p 80", "podling run: -p: \"80\" must be HOST:CONTAINER"),
-        ("ps -w", "podling ps: -w: not supported yet"),
         ("ps --status dead", "podling ps: --status: \"dead\" must be one of"),
         ("ps -o yaml", "podling ps: -o: \"yaml\" must be table, wide, json or name"),
-        ("nodes -w", "podling nodes: -w: not supported yet"),
         ("nodes a b", "podling nodes: unexpected argument \"b\""),
         ("logs", "podling logs: TASK is missing"),
         ("logs web --tail x", "podling logs: --tail: \"x\" is not a number of lines"),
@@ -281,13 +283,18 @@ fn a_wrong_command_line_is_one_line_and_2() {
         ("help nonsense", "podling help: there is no such command"),
         ("why web", "podling why: not supported yet"),
         ("node drain worker-1", "podling node: not supported yet"),
-        ("events", "podling events: not supported yet"),
-        ("apply web.toml", "podling apply: not supported yet"),
-        ("top", "podling top: not supported yet"),
+        ("events -o wide", "podling events: -o: \"wide\" must be table or json"),
+        ("top -o wide", "podling top: -o: \"wide\" must be table or json"),
+        ("top web", "podling top: unexpected argument \"web\""),
+        ("apply", "podling apply: FILE is missing"),
+        ("apply /nowhere/web.toml", "podling apply: /nowhere/web.toml: No such file or directory"),
+        ("apply /dev/null", "podling apply: /dev/null:1:1: there is no [[task]] in it"),
         ("story web", "podling story: not supported yet"),
         ("audit", "podling audit: not supported yet"),
         ("token create", "podling token: not supported yet"),
-        ("completion bash", "podling completion: not supported yet"),
+        ("completion", "podling completion: bash, zsh or fish is missing"),
+        ("completion csh", "podling completion: \"csh\" must be bash, zsh or fish"),
+        ("ls", "podling ls: there is no such command: did you mean ps?"),
     ] {
         let (code, out, err) = told(podling(line).output().unwrap());
         assert_eq!((code, out.as_str(), err.lines().count()), (2, "", 1), "podling {line}: {err}");
@@ -296,11 +303,152 @@ fn a_wrong_command_line_is_one_line_and_2() {
 }
 
 #[test]
+fn a_file_that_is_wrong_is_one_line_with_its_place() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("web.toml");
+    for (text, says) in [
+        ("[[task]]\nname = \"web\"\n  imge = \"x\"\n", "3:3: unknown key \"imge\": did you mean image?"),
+        (
+            "[[task]]\nname = \"web\"\nimage = 3\n",
+            "3:9: image: must be a text in quotes, not a value of type",
+        ),
+        ("[[task]]\nname = \"web\"\nimage = \"x\"\ncpu = \"-1\"\n", "4:7: cpu: \"-1\" is not an amount"),
+        ("[[task]\n", "1:8: "),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let (code, out, err) = told(podling("apply --dry-run").arg(&file).output().unwrap());
+        assert_eq!((code, out.as_str(), err.lines().count()), (2, "", 1), "{text}: {err}");
+        assert!(err.starts_with(&format!("podling apply: {}:{says}", file.display())), "{text}: {err}");
+    }
+}
+
+#[test]
+fn what_the_master_refuses_of_a_file_is_told_with_its_line() {
+    let master = Master::start();
+    let file = master.folder.path().join("tasks.toml");
+    let two = "[[task]]\nname = \"a\"\nimage = \"x\"\n\n[[task]]\nname = \"b\"\nimage = \"x\"\nnetwork = \"host\"\n";
+    std::fs::write(&file, two).unwrap();
+    let (code, out, err) = told(master.podling("apply").arg(&file).output().unwrap());
+    assert_eq!((code, out.as_str()), (1, "+ create a\n+ create b\n"), "{err}");
+    let says = format!("podling: {}:6: b: network: the policy does not allow host\n", file.display());
+    assert_eq!(err, says);
+    assert_eq!(master.does("ps -q"), "", "all or none");
+}
+
+#[test]
+fn what_is_created_is_printed_in_the_form_that_was_asked_for() {
+    let master = Master::start();
+    let id = master.does("run web --image x -q");
+    assert_eq!(master.does("ps -q"), id);
+    let ids = master.does("run job --image x -q --count 3");
+    assert_eq!(master.does("ps -q"), format!("{id}{ids}"));
+    let created: Vec<Value> = serde_json::from_str(&master.does("run db --image x -o json")).unwrap();
+    assert_eq!(created[0]["name"], "db");
+    assert_eq!(master.does("run two --image x -o name --count 2"), "two-0\ntwo-1\n");
+    let (code, out, _) = master.says("run late --image x --wait -o json --pending-timeout 100ms");
+    let ended: Vec<Value> = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &ended[0]["status"]), (125, &"failed".into()));
+    assert_eq!(master.does("inspect web -o name"), "web\n");
+    assert!(master.does("inspect web -o table").starts_with("ID "));
+    master.does("stop web db");
+    let (code, out, _) = master.says("wait web db -o json");
+    let ended: Vec<Value> = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, ended.len(), &ended[1]["name"]), (1, 2, &"db".into()));
+}
+
+#[test]
+fn many_are_waited_for_by_lists() {
+    let master = Master::start();
+    let ids = master.does("run job --image x -q --count 1200");
+    let ids: Vec<&str> = ids.lines().collect();
+    let other = master.create("run other --image x");
+    let wait = |ids: &[&str]| {
+        let line = format!("wait {}", ids.join(" "));
+        master.podling(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mixed = wait(&[&ids[..20], &[&other]].concat());
+    let alike = wait(&[&ids[..2], &ids[10..20], &ids[1190..]].concat());
+    master.does(&format!("stop {other} {} {}", ids[..20].join(" "), ids[1190..].join(" ")));
+    master.does(&format!("rm {}", ids[15]));
+    for (waiter, count, odd) in [(mixed, 21, ids[15]), (alike, 22, ids[15])] {
+        let (code, out, err) = told(waiter.wait_with_output().unwrap());
+        assert_eq!((code, out.lines().count()), (1, count), "{err}");
+        let ended = |line: &&str| {
+            line.ends_with(" stopped -") || line.ends_with(" removed -") && line.starts_with(odd)
+        };
+        assert_eq!(out.lines().filter(ended).count(), count, "{out}{err}");
+    }
+    let (code, _, err) = master.says("wait job-700 job-701 job-702 --timeout 100ms");
+    assert_eq!((code, err.lines().count()), (124, 3), "{err}");
+}
+
+/// Runs bash with the script sourced, and gives what TAB offers for a line whose words are split as bash does.
+fn tab(master: &Master, line: &str) -> Vec<String> {
+    let words = line.split(' ').map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    let script = format!(
+        "source <(podling completion bash); COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+         complete -p podling >&2; _podling podling; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_podling"));
+    let output = Command::new("/bin/bash")
+        .args(["--noprofile", "--norc", "-c", &script])
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", binary.parent().unwrap().display()))
+        .env("PODLING_MASTER", &master.url)
+        .output()
+        .unwrap();
+    let (code, out, err) = told(output);
+    assert_eq!((code, err.as_str()), (0, "complete -F _podling podling\n"), "{line}");
+    out.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_commands_flags_and_names() {
+    let master = Master::start();
+    let id = master.create("run web --image x");
+    master.does("run worker --image x --count 2");
+    master.does("stop worker-1");
+    assert_eq!(tab(&master, "podling ins"), ["inspect"]);
+    assert_eq!(tab(&master, "podling run web --pu"), ["--publish", "--pull"]);
+    assert_eq!(tab(&master, "podling run web --network = n"), ["none", "node"]);
+    assert_eq!(tab(&master, "podling stop w"), ["web", "worker-0"], "what lives");
+    assert_eq!(tab(&master, "podling rm "), ["worker-1"], "what has ended");
+    assert_eq!(tab(&master, "podling logs w"), ["web", "worker-0", "worker-1"]);
+    assert!(tab(&master, &format!("podling logs {}", &id[..8])).contains(&id));
+    assert!(tab(&master, "podling nodes ").is_empty());
+    assert!(tab(&master, "podling apply ").is_empty(), "the shell knows its files");
+    assert!(tab(&master, "podling --master http : //127.0.0.1 : 1 stop w").is_empty(), "no master, no word");
+}
+
+#[test]
+fn completion_says_nothing_and_does_not_wait_for_a_master_that_is_silent() {
+    // Takes connections, and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    for words in [vec!["stop", ""], vec!["inspect", ""], vec!["ps", "--master"], vec!["\u{1b}", ""], vec![]] {
+        let mut command = podling("__complete");
+        let (code, out, err) = told(command.args(&words).env("PODLING_MASTER", &url).output().unwrap());
+        assert_eq!((code, out.trim_start_matches("--master\n"), err.as_str()), (0, "", ""), "{words:?}");
+    }
+}
+
+#[test]
 fn a_master_that_is_not_there_is_asked_after_at_once() {
     let began = Instant::now();
-    for line in
-        ["ps", "nodes", "logs x -f", "run x --image y --wait", "stop x", "rm x", "wait x", "inspect x"]
-    {
+    for line in [
+        "ps",
+        "ps -w",
+        "nodes",
+        "nodes x -w",
+        "logs x -f",
+        "events",
+        "events -f",
+        "run x --image y --wait",
+        "stop x",
+        "rm x",
+        "wait x",
+        "inspect x",
+    ] {
         let (code, out, err) = told(podling(line).output().unwrap());
         assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "podling {line}: {err}");
         assert!(err.starts_with("podling: no master answers at http://127.0.0.1:1 ("), "{err}");

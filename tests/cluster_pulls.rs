@@ -18,13 +18,13 @@ use support::registry::{Registry, Tag};
 const BYTES: usize = 96 << 10;
 const SPEED: usize = BYTES / 5;
 
-/// `pulling 41.2 KiB of 96.1 KiB`: both sizes, in KiB.
+/// `pulling 41.2 kB of 98.4 kB`: both sizes, in kB.
 fn sizes(detail: &str) -> Option<(f64, f64)> {
     let (come, all) = detail.strip_prefix("pulling ")?.split_once(" of ")?;
     let number = |size: &str| -> Option<f64> {
         match size.split_once(' ')? {
-            (number, "KiB") => number.parse().ok(),
-            (number, "B") => Some(number.parse::<f64>().ok()? / 1024.0),
+            (number, "kB") => number.parse().ok(),
+            (number, "B") => Some(number.parse::<f64>().ok()? / 1000.0),
             _ => None,
         }
     };
@@ -42,6 +42,12 @@ fn a_pull_that_crawls_tells_how_far_it_has_come_and_its_task_runs() {
     let cluster = Cluster::with_workers(1);
     let spec = json!({"name": "pulls", "image": image.0, "command": ["ls", "/noise"], "network": "none"});
     let id = cluster.create(&spec).task_id.to_string();
+    within(LONG, "the command line tells how far it has come", || {
+        let list = cluster.podling_ok(&["ps"]);
+        let one = cluster.podling_ok(&["ps", "--task", &id]);
+        let tells = |text: &str| text.contains("scheduled: pulling ") && text.contains("B of ");
+        (tells(&list) && tells(&one)).then_some(())
+    });
     let mut seen: Vec<(f64, f64)> = Vec::new();
     let end = within(LONG, "it has ended", || {
         let task = cluster.task(&id);
@@ -51,7 +57,7 @@ fn a_pull_that_crawls_tells_how_far_it_has_come_and_its_task_runs() {
     });
     assert_eq!((end.status, end.attempt.0), (TaskStatus::Completed, 1), "{end:?}");
     assert!(seen.len() >= 4 && seen.is_sorted(), "{seen:?}");
-    let all = (BYTES >> 10) as f64;
+    let all = BYTES as f64 / 1000.0;
     assert!(seen.iter().all(|(come, of)| come <= of && (all..all * 1.1).contains(of)), "{seen:?}");
     assert_eq!(cluster.log(&id, ""), "/noise\n");
 }

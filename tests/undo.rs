@@ -12,9 +12,10 @@ mod history;
 
 use cluster::Cluster;
 use dump::dump;
-use podling::control::change::apply;
+use podling::control::change::{Change, apply};
 use podling::control::undo::Undo;
-use podling::model::id::Revision;
+use podling::model::id::{NodeId, Revision, TaskId};
+use podling::model::task::{Step, StopIntent};
 use proptest::prelude::*;
 
 proptest! {
@@ -41,4 +42,39 @@ proptest! {
             prop_assert_eq!(&dump(&cluster.nodes, &cluster.tasks), dumps.last().unwrap());
         }
     }
+}
+
+/// A task that had attempts on these nodes, one after the other, each of which refused it, and was stopped then.
+fn was_on(cluster: &mut Cluster, nodes: &[&str]) -> TaskId {
+    let task = cluster.submit(1).remove(0);
+    let at = cluster.now.wall;
+    let advanced = |step| Change::Advanced { task: task.clone(), step };
+    for node in nodes {
+        cluster.place(&task, node);
+        cluster.apply(advanced(Step::Refuse { at, why: "no".to_owned() }));
+    }
+    cluster.apply(advanced(Step::Stop(StopIntent { requested_at: at, grace: std::time::Duration::ZERO })));
+    task
+}
+
+/// The nodes that are told to forget the task's logs.
+fn told(cluster: &Cluster, task: &TaskId) -> Vec<String> {
+    let ids: Vec<NodeId> =
+        cluster.nodes.iter().map(|entry| entry.node().registration.node_id.clone()).collect();
+    let is_told = |id: &&NodeId| cluster.nodes.logs_to_forget(id).contains(task);
+    ids.iter().filter(is_told).map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_node_that_had_an_attempt_is_told_to_forget_its_log() {
+    let mut cluster = Cluster::of("a 0/9 1\nb 0/9 1\nc 0/9 1");
+    let task = was_on(&mut cluster, &["a", "c", "a"]);
+    let before = dump(&cluster.nodes, &cluster.tasks);
+    let change = Change::Forgotten { task: task.clone() };
+    let undo = Undo::of(&cluster.nodes, &cluster.tasks, &change);
+    cluster.apply(change);
+    assert_eq!(told(&cluster, &task), ["a", "c"]);
+    undo.revert(&mut cluster.nodes, &mut cluster.tasks);
+    assert_eq!(told(&cluster, &task), [] as [&str; 0]);
+    assert_eq!(dump(&cluster.nodes, &cluster.tasks), before);
 }

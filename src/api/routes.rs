@@ -62,6 +62,8 @@ pub enum MasterRoute {
     Reports,
     /// Where a worker serves a task's log directly.
     LogsTicket,
+    /// What happens.
+    Events,
     /// Is the process alive?
     Healthz,
     /// Can it serve?
@@ -86,6 +88,7 @@ pub const MASTER: &[Route<MasterRoute>] = &[
     Route { method: "DELETE", pattern: "/api/v1/nodes/:id", to: MasterRoute::DeleteNode },
     Route { method: "POST", pattern: "/api/v1/heartbeat", to: MasterRoute::Heartbeat },
     Route { method: "POST", pattern: "/api/v1/nodes/:id/reports", to: MasterRoute::Reports },
+    Route { method: "GET", pattern: "/api/v1/events", to: MasterRoute::Events },
     Route { method: "GET", pattern: "/healthz", to: MasterRoute::Healthz },
     Route { method: "GET", pattern: "/readyz", to: MasterRoute::Readyz },
 ];
@@ -175,6 +178,8 @@ pub const NODES: &str = "/api/v1/nodes";
 pub const IMAGES: &str = "/api/v1/images";
 /// What a worker's tasks use.
 pub const STATS: &str = "/api/v1/stats";
+/// What happens.
+pub const EVENTS: &str = "/api/v1/events";
 /// Where beats go.
 pub const HEARTBEAT: &str = "/api/v1/heartbeat";
 

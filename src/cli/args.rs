@@ -32,7 +32,7 @@ impl Flag {
     }
 
     /// The spelling that messages use: the one of the manual.
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         self.keys().0
     }
 }
@@ -178,6 +178,12 @@ impl Words {
         rest.next().map_or(Ok(one), |more| Err(unexpected(&more)))
     }
 
+    /// The spellings of all flags that were asked for so far.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> &[&'static str] {
+        &self.known
+    }
+
     fn know(&mut self, flag: Flag) {
         let (first, second) = flag.keys();
         self.known.push(first);
@@ -222,25 +228,36 @@ fn taken(flag: Flag, error: &Error) -> SettingsError {
     }
 }
 
-/// The known word that a mistyped one is closest to, where it is close enough to be meant.
+/// The known word that a mistyped one is closest to, where it is close enough to be meant: a letter or two wrong in
+/// a long word, one in a short word; or the only one that begins so.
 pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    const MOST_TYPOS: usize = 2;
-    let close = known.filter(|known| known.len() > 3).map(|known| (distance(word, known), known));
-    close.filter(|(typos, _)| *typos <= MOST_TYPOS).min().map(|(_, known)| known)
+    let known: Vec<&str> = known.collect();
+    let letters = |word: &str| word.trim_start_matches('-').chars().count();
+    let is_close = |typos: usize, known: &str| typos <= if letters(known) > 3 { 2 } else { 1 };
+    let close = known.iter().filter(|known| letters(known) > 1).map(|known| (distance(word, known), *known));
+    let close = close.filter(|(typos, known)| is_close(*typos, known)).min().map(|(_, known)| known);
+    close.or_else(|| {
+        let mut longer = known.iter().filter(|known| letters(word) > 1 && known.starts_with(word));
+        longer.next().copied().filter(|_| longer.next().is_none())
+    })
 }
 
-/// How many letters must be put in, left out or changed to get from one word to the other (Levenshtein).
+/// How many letters must be put in, left out, changed, or swapped with the next one, to get from one word to the
+/// other (Damerau and Levenshtein, each place touched once).
 fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.chars().enumerate() {
-            let changed = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows = vec![(0..=to.len()).collect::<Vec<usize>>()];
+    for (i, a) in from.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in to.iter().enumerate() {
+            let changed = rows[i][j] + usize::from(a != b);
+            let is_swapped = i > 0 && j > 0 && from[i - 1] == *b && *a == to[j - 1];
+            let swapped = if is_swapped { rows[i - 1][j - 1] + 1 } else { usize::MAX };
+            row.push(changed.min(row[j] + 1).min(rows[i][j + 1] + 1).min(swapped));
         }
+        rows.push(row);
     }
-    row.last().copied().unwrap_or(0)
+    rows.last().and_then(|row| row.last()).copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -305,10 +322,17 @@ mod tests {
 
     #[test]
     fn words_are_as_far_apart_as_letters_differ() {
-        for (from, to, far) in [("", "", 0), ("run", "run", 0), ("rnu", "run", 2), ("log", "logs", 1)] {
+        for (from, to, far) in
+            [("", "", 0), ("run", "run", 0), ("rnu", "run", 1), ("log", "logs", 1), ("ab", "ba", 1)]
+        {
             assert_eq!(distance(from, to), far, "{from} {to}");
         }
         assert_eq!(nearest("inspct", ["inspect", "logs"].into_iter()), Some("inspect"));
         assert_eq!(nearest("x", ["inspect", "logs"].into_iter()), None);
+        assert_eq!(nearest("pss", ["ps", "run"].into_iter()), Some("ps"));
+        assert_eq!(nearest("go", ["ps", "rm"].into_iter()), None);
+        assert_eq!(nearest("comp", ["completion", "ps"].into_iter()), Some("completion"));
+        assert_eq!(nearest("--pending", ["--pending-timeout", "-p"].into_iter()), Some("--pending-timeout"));
+        assert_eq!(nearest("--co", ["--count", "--constraint"].into_iter()), None);
     }
 }

@@ -91,18 +91,16 @@ fn fmt_call(server: &str, base: &str, error: &ClientError, f: &mut fmt::Formatte
     }
 }
 
-/// The problem's detail; where one of several is to be chosen, with the choice below it.
+/// The problem's detail; where one of several is to be chosen, with the choice below it, one a line.
 fn in_words(problem: &Problem) -> String {
     let text = [problem.detail.as_str(), &problem.title].into_iter().find(|text| !text.is_empty());
-    let mut text = text.map_or_else(|| format!("refused with status {}", problem.status), str::to_owned);
+    let text = text.map_or_else(|| format!("refused with status {}", problem.status), str::to_owned);
     let candidates = problem.extra.get("candidates").and_then(|list| list.as_array());
-    let names = candidates.into_iter().flatten().filter_map(|candidate| candidate.as_str());
-    let untold: Vec<&str> = names.filter(|name| !text.contains(name)).collect();
-    for name in untold {
-        text.push_str("\n  ");
-        text.push_str(name);
-    }
-    text
+    let names: Vec<&str> = candidates.into_iter().flatten().filter_map(|name| name.as_str()).collect();
+    // The master's text ends with the same list.
+    let listed = format!(": {}", names.join(", "));
+    let text = if names.is_empty() { &text } else { text.strip_suffix(&listed).unwrap_or(&text) };
+    names.iter().fold(text.to_owned(), |lines, name| format!("{lines}\n  {name}"))
 }
 
 #[cfg(test)]
@@ -124,13 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn candidates_are_listed_once() {
+    fn candidates_are_listed_one_a_line() {
         let ambiguous = |detail: &str| {
             let problem = Problem::conflict("ambiguous", detail).with("candidates", vec!["01A", "01B"]);
             call(ClientError::Refused(Box::new(problem))).to_string()
         };
-        assert_eq!(ambiguous("\"web\" names several tasks"), "\"web\" names several tasks\n  01A\n  01B");
-        assert_eq!(ambiguous("several: 01A, 01B"), "several: 01A, 01B");
+        let lines = "\"web\" names several tasks\n  01A\n  01B";
+        assert_eq!(ambiguous("\"web\" names several tasks"), lines);
+        assert_eq!(ambiguous("\"web\" names several tasks: 01A, 01B"), lines);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub const TIMED_OUT: u8 = 124;
 pub const NO_CODE: u8 = 125;
 /// The command can't be started.
 const CAN_NOT_START: u8 = 126;
+/// A second Ctrl-C: 128 and the number of SIGINT.
+pub const INTERRUPTED: u8 = 130;
 /// The reader of stdout went away: 128 and the number of SIGPIPE.
 pub const READER_GONE: u8 = 141;
 

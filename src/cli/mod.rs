@@ -7,20 +7,29 @@
 //! [`run`] takes the words, the environment and a [`Console`], and gives the exit code, so that a test can be a
 //! user. Data goes to stdout, messages to stderr, one line each, beginning with `podling`. Whatever a name, an
 //! error or a detail holds is shown with its control characters made visible; log text alone is passed through
-//! unchanged. Nothing is coloured, nothing spins.
+//! unchanged. Nothing is coloured; what is watched (`-w`) is drawn over itself, on a terminal alone ([`Screen`]).
 //!
 //! Exit codes: 0 done; 1 the cluster said no or can't be reached; 2 the command line is wrong; a task's own code
 //! where a command waits for one task; see [`exit`].
 
+mod apply;
 mod args;
 mod commands;
+mod completion;
 mod error;
 pub mod exit;
+mod feed;
+mod fields;
 mod help;
+mod interrupt;
+mod progress;
 mod remote;
 mod render;
+mod screen;
 mod settings;
+mod terminal;
 mod waiting;
+mod watcher;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -30,6 +39,8 @@ use crate::cli::args::Words;
 use crate::cli::error::CliError;
 use crate::cli::render::text;
 use crate::runtime::settings::Environment;
+
+pub use screen::Screen;
 
 /// Where a command writes.
 pub struct Console<'a> {
@@ -67,8 +78,22 @@ impl Console<'_> {
 
 /// Obeys one command line (without the program's name) and gives the exit code. Blocks until it is done.
 pub fn run(arguments: Vec<OsString>, environment: Environment, console: &mut Console<'_>) -> u8 {
+    run_on(arguments, environment, console, None)
+}
+
+/// The same, where the console's `out` is a terminal that can be written over.
+pub fn run_on(
+    arguments: Vec<OsString>,
+    environment: Environment,
+    console: &mut Console<'_>,
+    screen: Option<Screen>,
+) -> u8 {
+    if arguments.first().is_some_and(|word| word == completion::ASK) {
+        completion::answer(&arguments[1..], environment, console);
+        return exit::DONE;
+    }
     let mut words = Words::new(arguments);
-    let done = commands::obey(&mut words, environment, console);
+    let done = commands::obey(&mut words, environment, console, screen);
     let flushed = console.out.flush().map_err(CliError::Output);
     match done.and_then(|code| flushed.map(|()| code)) {
         Ok(code) => code,

@@ -17,6 +17,7 @@ use crate::api::wire::node::{AvailabilityRequest, NodeView};
 use crate::api::wire::task::{StopRequest, TaskView};
 use crate::api::wire::{Page, millis};
 use crate::cli::error::CliError;
+use crate::cli::feed;
 use crate::cli::settings::{Target, check_address};
 use crate::cli::waiting;
 use crate::http::client::{Call, Reply, Stream};
@@ -34,7 +35,7 @@ const RETRY_AFTER_MS: [u64; 5] = [200, 400, 800, 1_600, 3_200];
 const PAGE: usize = 1_000;
 
 /// The master, as a command sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Remote {
     client: Client,
     insecure: bool,
@@ -69,7 +70,19 @@ impl Remote {
     /// # Errors
     /// The master can't be reached or says no.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        self.client.get(path, ANSWER_WITHIN).map_err(|error| self.failed(error))
+        self.get_within(path, ANSWER_WITHIN)
+    }
+
+    /// As [`Remote::get`], for somebody who doesn't wait long.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub(crate) fn get_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        within: Duration,
+    ) -> Result<T, CliError> {
+        self.client.get(path, within).map_err(|error| self.failed(error))
     }
 
     /// GET of a JSON document, as it was written.
@@ -97,13 +110,27 @@ impl Remote {
         path: &str,
         mut take: impl FnMut(Vec<Box<RawValue>>) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
+        self.pages_from(path, None, |page| take(page).map(|()| true))
+    }
+
+    /// As [`Remote::pages`], beginning behind an id, as long as `take` says that it wants more.
+    ///
+    /// # Errors
+    /// As [`Remote::pages`].
+    pub(crate) fn pages_from(
+        &self,
+        path: &str,
+        after: Option<&str>,
+        mut take: impl FnMut(Vec<Box<RawValue>>) -> Result<bool, CliError>,
+    ) -> Result<(), CliError> {
         let joint = if path.contains('?') { '&' } else { '?' };
-        let mut after = String::new();
+        let behind = |id: &str| format!("&after={}", routes::escape(id));
+        let mut after = after.map_or_else(String::new, behind);
         loop {
             let page: Page<Box<RawValue>> = self.get(&format!("{path}{joint}limit={PAGE}{after}"))?;
-            take(page.items)?;
-            match page.next {
-                Some(next) => after = format!("&after={}", routes::escape(&next)),
+            let wants_more = take(page.items)?;
+            match page.next.filter(|_| wants_more) {
+                Some(next) => after = behind(&next),
                 None => return Ok(()),
             }
         }
@@ -116,8 +143,15 @@ impl Remote {
     pub(crate) fn create<T: DeserializeOwned>(&self, request: &impl Serialize) -> Result<T, CliError> {
         let body = serde_json::to_vec(request)
             .map_err(|error| CliError::Failed(format!("the request can't be written: {error}")))?;
-        let key = Ulid::generate().to_string();
-        let headers = [("Idempotency-Key", key.as_str())];
+        self.create_under(&Ulid::generate().to_string(), body)
+    }
+
+    /// Creates tasks under a key that is given. `body` is the request, written.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub(crate) fn create_under<T: DeserializeOwned>(&self, key: &str, body: Vec<u8>) -> Result<T, CliError> {
+        let headers = [("Idempotency-Key", key)];
         let mut call = Call::new("POST", routes::TASKS, ANSWER_WITHIN);
         (call.headers, call.body, call.idempotent) = (&headers, Some(body), true);
         match self.until_sure(&call) {
@@ -203,12 +237,33 @@ impl Remote {
         self.client.stream(path, &NDJSON, silence).map_err(|error| self.failed(error))
     }
 
-    /// Where a worker serves a task's log.
+    /// Opens the master's events. `query` begins with `?` or is empty; `after` is the last event's id, where the line
+    /// was open before.
+    ///
+    /// # Errors
+    /// As [`Remote::get`]; or something else came.
+    pub(crate) fn events(&self, query: &str, after: Option<&str>) -> Result<Stream, CliError> {
+        let path = format!("{}{query}", routes::EVENTS);
+        let mut headers = vec![("Accept", EVENT_STREAM)];
+        headers.extend(after.map(|id| ("Last-Event-ID", id)));
+        let stream =
+            self.client.stream(&path, &headers, feed::SILENCE).map_err(|error| self.failed(error))?;
+        match stream.content_type() {
+            Some(media) if media.starts_with(EVENT_STREAM) => Ok(stream),
+            media => {
+                let media = media.unwrap_or("something unnamed");
+                Err(CliError::Failed(format!("{media} came, which is no stream of events")))
+            }
+        }
+    }
+
+    /// Where a worker serves the log of a task's attempt; without a number of the last.
     ///
     /// # Errors
     /// As [`Remote::get`]; or plain HTTP to it would leave this machine unasked.
-    pub(crate) fn log_address(&self, reference: &str) -> Result<Direct, CliError> {
-        let path = routes::logs_ticket(reference);
+    pub(crate) fn log_address(&self, reference: &str, attempt: Option<u32>) -> Result<Direct, CliError> {
+        let query = attempt.map_or_else(String::new, |attempt| format!("?attempt={attempt}"));
+        let path = routes::logs_ticket(reference) + &query;
         let call = Call { idempotent: true, ..Call::new("POST", &path, ANSWER_WITHIN) };
         let reply = self.client.call(call).map_err(|error| self.failed(error))?;
         let ticket: LogsTicket = reply.json().map_err(|error| self.failed(error))?;
@@ -218,6 +273,9 @@ impl Remote {
 
 /// What a log is asked for as: the form that keeps stdout and stderr apart.
 const NDJSON: [(&str, &str); 1] = [("Accept", "application/x-ndjson")];
+
+/// What events come as.
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// A worker that serves one task's log.
 #[derive(Debug)]

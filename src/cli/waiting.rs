@@ -4,6 +4,8 @@
 //! apart at most. A master that doesn't answer is waited for as well: that is said once, and given up after ten
 //! minutes. A task that finds no node says so after two seconds, while it is still waited for.
 
+pub(crate) mod many;
+
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -13,7 +15,6 @@ use crate::api::wire::task::TaskView;
 use crate::cli::Console;
 use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
-use crate::model::id::TaskId;
 use crate::model::task::TaskStatus;
 use crate::model::time::Mono;
 use crate::runtime::clock;
@@ -99,26 +100,17 @@ impl Outlook {
 
     /// Looks at the task as it is.
     pub(crate) fn look(&mut self, task: &TaskView, console: &mut Console<'_>) {
-        let is_slow = task.status == TaskStatus::Pending && clock::mono().since(self.since) > PATIENT_FOR;
-        if let Some(detail) = task.detail.as_ref().filter(|_| is_slow && !self.has_told) {
-            self.has_told = true;
-            console.say(format_args!("{} is pending: {detail}", task.name));
+        if let Some(detail) = task.detail.as_ref().filter(|_| task.status == TaskStatus::Pending) {
+            self.tell(task.name.as_str(), detail, console);
         }
     }
-}
 
-/// Looks at a task that exists.
-///
-/// # Errors
-/// The master says no, or hasn't answered for ten minutes.
-pub(crate) fn look(remote: &Remote, task: &TaskId, console: &mut Console<'_>) -> Result<TaskView, CliError> {
-    let (mut pace, mut patience) = (Pace::new(), Patience::default());
-    loop {
-        match remote.task(task.as_str()) {
-            Ok(task) => return Ok(task),
-            Err(error) => patience.bear(error, console)?,
+    /// Looks at a task that is pending.
+    pub(crate) fn tell(&mut self, name: &str, detail: &str, console: &mut Console<'_>) {
+        let is_slow = clock::mono().since(self.since) > PATIENT_FOR;
+        if is_slow && !std::mem::replace(&mut self.has_told, true) {
+            console.say(format_args!("{name} is pending: {detail}"));
         }
-        pace.wait(None);
     }
 }
 

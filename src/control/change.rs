@@ -4,11 +4,12 @@
 //! back applies the same changes in the same order. So [`apply`] takes everything that it needs from the change, and
 //! a change that doesn't fit (which can't be, where the journal is whole) is an error, not a guess.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::control::nodes::Nodes;
 use crate::control::tasks::Tasks;
-use crate::model::id::{BatchId, Incarnation, NodeId, Revision, TaskId, TaskName};
+use crate::model::id::{Attempt, BatchId, Incarnation, NodeId, Revision, TaskId, TaskName};
 use crate::model::node::{Availability, Node, NodeStatus, Registration};
 use crate::model::spec::TaskSpec;
 use crate::model::task::{BatchMember, Refused, Step, Task};
@@ -150,8 +151,8 @@ pub fn apply(
         Change::Advanced { task, step } => advance(nodes, tasks, task, step.clone(), at, now)?,
         Change::Forgotten { task } => {
             let gone = tasks.remove(task).ok_or_else(|| Misfit::NoTask(task.clone()))?;
-            if let Some(on) = gone.placement() {
-                nodes.forget_log(&on.node, task, at);
+            for node in log_keepers(nodes, &gone) {
+                nodes.forget_log(&node, task, at);
             }
         }
         Change::Registered { registration, incarnation } => {
@@ -178,6 +179,16 @@ pub fn apply(
         }
     }
     Ok(())
+}
+
+/// The nodes that may have a log of a task: the owners of its attempts. Where some were too long ago to be known, all.
+pub(super) fn log_keepers(nodes: &Nodes, task: &Task) -> BTreeSet<NodeId> {
+    let known = task.past.iter().map(|past| &past.on).chain(task.placement());
+    let first_known = task.past.first().map_or(task.attempt, |past| past.attempt);
+    if first_known > Attempt::FIRST {
+        return nodes.iter().map(|entry| entry.node().registration.node_id.clone()).collect();
+    }
+    known.map(|on| on.node.clone()).collect()
 }
 
 /// Moves a task on, and keeps the count of what its node's places hold.

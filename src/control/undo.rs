@@ -4,7 +4,7 @@
 //! undos leave tasks, nodes and keys exactly as the fold of the changes before them. What isn't journaled (when a node
 //! was heard, whether its Engine answers) is of today and stays, for nodes that still exist.
 
-use crate::control::change::Change;
+use crate::control::change::{Change, log_keepers};
 use crate::control::nodes::{NodeEntry, Nodes};
 use crate::control::tasks::{TaskEntry, Tasks};
 use crate::model::id::{NodeId, TaskId};
@@ -55,7 +55,7 @@ impl Undo {
     }
 }
 
-/// Puts a task back, with the places that it held and its node's duty to keep its log.
+/// Puts a task back, with the places that it held and its nodes' duty to keep its logs.
 fn revert_task(nodes: &mut Nodes, tasks: &mut Tasks, id: &TaskId, before: Option<TaskEntry>) {
     let withdrawn = tasks.remove(id);
     if let Some(task) = &withdrawn {
@@ -63,8 +63,8 @@ fn revert_task(nodes: &mut Nodes, tasks: &mut Tasks, id: &TaskId, before: Option
     }
     let Some(before) = before else { return };
     before.task.places().for_each(|node| nodes.reserve(node, id, &before.task.spec));
-    if let Some(on) = before.task.placement().filter(|_| withdrawn.is_none()) {
-        nodes.keep_log(&on.node, id);
+    if withdrawn.is_none() {
+        log_keepers(nodes, &before.task).iter().for_each(|node| nodes.keep_log(node, id));
     }
     tasks.put_back(before);
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::id::{Attempt, ClusterId, ContainerId, NodeId, TaskId};
-use crate::model::resources::{CpuMillis, MemoryBytes};
+use crate::model::resources::{CpuMillis, MemoryBytes, transferred};
 use crate::model::spec::{ImageRef, TaskSpec};
 use crate::model::time::WallTime;
 
@@ -181,8 +181,9 @@ pub struct PullProgress {
 
 /// `412 MiB of 1.1 GiB`.
 impl fmt::Display for PullProgress {
+    /// `412 MB of 1.1 GB`: in powers of 1000, as everybody counts what comes over a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [current, total] = [self.current_bytes, self.total_bytes].map(MemoryBytes);
+        let [current, total] = [self.current_bytes, self.total_bytes].map(transferred);
         if self.total_bytes == 0 { write!(f, "{current}") } else { write!(f, "{current} of {total}") }
     }
 }

@@ -107,7 +107,7 @@ impl Committer {
         match store.append(batch.first, &batch.records) {
             Ok(()) => {
                 self.snapshots.count(batch.records.len());
-                state.journal().settle(batch.last());
+                state.settle(batch.last());
                 None
             }
             Err(error) => Some(self.withdraw(state, batch, &error, now())),

@@ -5,6 +5,7 @@
 //! a change is told 507, and whoever only saw it is answered anew, from the state as it is then.
 
 mod agents;
+mod events;
 mod nodes;
 mod tasks;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::api::routes::{self, MasterRoute};
 use crate::http::{Problem, Request, Responder, Response, Service};
 use crate::master::dispatch::Dispatcher;
+use crate::master::events::EventStream;
 use crate::master::journal::Fate;
 use crate::master::logs;
 use crate::master::state::{AsOf, State};
@@ -67,7 +69,7 @@ impl Api {
             MasterRoute::DeleteTask => self.delete_task(word),
             MasterRoute::WhyTask => self.why_task(word),
             MasterRoute::TaskLogs => self.task_logs(word, request),
-            MasterRoute::LogsTicket => self.logs_ticket(word),
+            MasterRoute::LogsTicket => self.logs_ticket(word, request),
             MasterRoute::Register => self.register(request),
             MasterRoute::ListNodes => self.list_nodes(request),
             MasterRoute::GetNode => self.get_node(word),
@@ -76,6 +78,7 @@ impl Api {
             MasterRoute::DeleteNode => self.delete_node(word),
             MasterRoute::Heartbeat => self.heartbeat(request),
             MasterRoute::Reports => self.reports(word, request),
+            MasterRoute::Events => self.events(request),
             MasterRoute::Healthz => Ok(Answer::now(json(200, &serde_json::json!({"status": "ok"})))),
             MasterRoute::Readyz => Ok(self.readyz()),
         }
@@ -97,6 +100,8 @@ pub(crate) enum Answer {
     Log(logs::LogStream),
     /// What a node's worker says, once it has said it.
     Stats(NodeId, NodeAddress),
+    /// What happens, on a thread of its own.
+    Events(EventStream),
 }
 
 impl Answer {
@@ -112,12 +117,19 @@ impl Service for Api {
             Ok(found) => found,
             Err(problem) => return responder.send(problem),
         };
+        let withdrawn = self.state.journal().last_withdrawn();
         let (at, response) = match self.answer(route, &words, &request) {
             Ok(Answer::Reply(reply)) => (reply.at, reply.value),
             Ok(Answer::Log(log)) => return log.serve(responder),
             Ok(Answer::Stats(node, address)) => return self.stats.ask(node, address, responder),
+            Ok(Answer::Events(events)) => return events.serve(responder),
             Err(problem) if rests_on_state(&problem) => {
-                (self.state.journal().last_position(), problem.into())
+                let at = self.state.journal().last_position();
+                // It changed nothing, and may rest on what is withdrawn by now: it is answered anew.
+                if self.state.journal().last_withdrawn() != withdrawn {
+                    return self.call(request, responder);
+                }
+                (at, problem.into())
             }
             Err(problem) => return responder.send(problem),
         };
@@ -148,6 +160,7 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::NodeStats
         | MasterRoute::Heartbeat
         | MasterRoute::Reports
+        | MasterRoute::Events
         | MasterRoute::Healthz
         | MasterRoute::Readyz => true,
         MasterRoute::CreateTasks

@@ -1,6 +1,7 @@
 //! The state's two locks, and the one order in which they are taken: nodes, then tasks.
 //!
-//! Order: a thread that holds the tasks never asks for the nodes. In debug builds asking anyway panics on the spot,
+//! Order: a thread that holds the tasks never asks for the nodes. The journal, the ids and the incoming events have each
+//! a short lock of their own, which may be taken with these held and under which none of these is asked for. In debug builds asking anyway panics on the spot,
 //! on any run that comes by, instead of standing still once in a million.
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -2,12 +2,14 @@
 //!
 //! Each file is one thread or one job. [`state`] is the two maps and every change to them; [`journal`] queues changes
 //! and lets replies go; [`committer`] makes changes durable; [`scheduler`] places what waits; [`reaper`] judges what is
-//! silent or waited too long; [`dispatch`] pushes assignments to workers; [`images`] has them
-//! get images ready; [`handlers`] answers requests; [`logs`] passes logs on, and [`stats`] what tasks use; [`backup`] copies all that is remembered, and brings it back.
+//! silent or waited too long; [`dispatch`] pushes assignments to workers; [`mover`] empties drained nodes, and
+//! [`images`] asks whether an image is there; [`handlers`] answers requests; [`logs`] passes logs on, [`stats`] what
+//! tasks use, [`events`] what happens; [`backup`] copies all that is remembered, and brings it back.
 
 pub mod backup;
 pub mod committer;
 pub mod dispatch;
+pub mod events;
 pub mod grace;
 pub mod handlers;
 pub mod identity;

@@ -30,6 +30,7 @@ use crate::control::snapshot::Snapshot;
 use crate::control::tasks::{Ambiguous, Filter, Found, Tasks};
 use crate::control::undo::Undo;
 use crate::control::{fit, schedule};
+use crate::master::events::{self, Events};
 use crate::master::ids::Ids;
 use crate::master::journal::{Batch, Journal};
 use crate::master::locks::Locks;
@@ -65,6 +66,13 @@ pub struct AsOf<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreFull;
 
+/// What can only be had while its lock is held.
+trait UnderLock {}
+
+impl UnderLock for Nodes {}
+
+impl UnderLock for Tasks {}
+
 /// What stays the same while a master runs.
 #[derive(Clone, Debug)]
 pub struct StateSettings {
@@ -84,6 +92,7 @@ pub struct StateSettings {
 pub struct State {
     locks: Locks,
     journal: Arc<Journal>,
+    events: Arc<Events>,
     settings: StateSettings,
     is_quarantined: bool,
     judge_from: Mono,
@@ -141,10 +150,12 @@ impl State {
                 .map_err(|misfit| refuse(format!("record {at}: {misfit}")))
         })?;
         let journal = Arc::new(Journal::new(last));
+        let events = Events::new(settings.epoch, last);
         let locks = Locks::new(nodes, tasks);
         Ok(Self {
             locks,
             journal,
+            events,
             settings,
             is_quarantined: false,
             judge_from: now.mono,
@@ -165,6 +176,11 @@ impl State {
     /// The journal that makes its changes durable.
     pub const fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// What happened of late.
+    pub const fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// What stays the same.
@@ -191,7 +207,7 @@ impl State {
     /// All that is remembered, and the position that it is the fold of. Holds the locks while pointers are copied.
     pub(super) fn snapshot(&self) -> (Revision, Parts) {
         let (nodes, tasks) = self.locks.read_both();
-        let at = self.journal.last_position();
+        let at = self.position(&*tasks);
         let copy = Snapshot::of(&nodes, &tasks);
         drop((nodes, tasks));
         (at, Parts::new(copy, self.ids.latest()))
@@ -220,7 +236,7 @@ impl State {
         let (page, more) = tasks.list(filter, after, most);
         let page: Vec<Arc<Task>> = page.into_iter().map(|entry| Arc::clone(&entry.task)).collect();
         let next = page.last().filter(|_| more).map(|task| task.id.clone());
-        AsOf { value: (page, next), at: self.journal.last_position() }
+        AsOf { value: (page, next), at: self.position(&*tasks) }
     }
 
     /// How many tasks have a status.
@@ -235,7 +251,7 @@ impl State {
         // Also while the store fails: a back-off that is over must not be waited for again and again.
         tasks.release(now.mono);
         if self.journal.is_failing() {
-            return (AsOf { value: Vec::new(), at: self.journal.last_position() }, false);
+            return (AsOf { value: Vec::new(), at: self.position(&*tasks) }, false);
         }
         tasks.note_look(now.wall);
         let plan = schedule::plan(&nodes, &tasks, PLACED_AT_ONCE);
@@ -256,7 +272,7 @@ impl State {
                 placed.push(Placed { task: Arc::clone(task), address, incarnation, revision });
             }
         }
-        (AsOf { value: placed, at: self.journal.last_position() }, more)
+        (AsOf { value: placed, at: self.position(&*tasks) }, more)
     }
 
     /// When a task's back-off is over that may not be placed before.
@@ -268,7 +284,7 @@ impl State {
     pub fn expire_waiting(&self, now: Now) -> AsOf<Vec<TaskId>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
         if self.journal.is_failing() {
-            return AsOf { value: Vec::new(), at: self.journal.last_position() };
+            return AsOf { value: Vec::new(), at: self.position(&*tasks) };
         }
         let overdue = tasks.overdue(now.mono);
         for task in &overdue {
@@ -277,7 +293,7 @@ impl State {
             let step = Step::Expire { at: now.wall, why };
             let _ = self.commit(&mut nodes, &mut tasks, Change::Advanced { task: task.clone(), step }, now);
         }
-        AsOf { value: overdue, at: self.journal.last_position() }
+        AsOf { value: overdue, at: self.position(&*tasks) }
     }
 
     /// Forgets tasks that ended longer ago than they are kept, a bounded number. Returns how many.
@@ -304,15 +320,30 @@ impl State {
         for undo in withdrawal.undos.into_iter().rev().filter(|_| !sings(Canary::KeepsWhatFailed)) {
             undo.revert(&mut nodes, &mut tasks);
         }
+        self.events.withdraw(Revision(*withdrawal.positions.start()));
         drop((nodes, tasks));
         self.journal.tell(withdrawal.waiters);
         withdrawal.positions
+    }
+
+    /// Everything up to `last` is durable: it can be seen, and whoever waited for it is let go. In this order, so that
+    /// whoever has an answer finds the event of it.
+    pub(super) fn settle(&self, last: Revision) {
+        self.events.settle(last);
+        self.journal.settle(last);
     }
 
     /// The store takes changes again.
     pub(super) fn mended(&self) {
         self.journal.mended();
         self.wake_scheduler();
+    }
+
+    /// The position that whatever was read or done under a lock rests on. It takes what the lock guards, because it must
+    /// be read before the lock is let go: whoever waits for the lock may be about to withdraw these very changes, and
+    /// the positions after those are soon durable.
+    fn position(&self, _held: &impl UnderLock) -> Revision {
+        self.journal.last_position()
     }
 
     /// Whether changes can be stored. Means something only while both locks are held.
@@ -331,7 +362,9 @@ impl State {
         debug_assert!(!self.journal.is_failing(), "a change while the store fails");
         let at = self.journal.next_position();
         let undo = Undo::of(nodes, tasks, &change);
+        let removed = events::removed_by(&change, nodes, tasks);
         change::apply(nodes, tasks, &change, at, now)?;
+        self.events.note(at, now.wall, &change, removed, (nodes, tasks));
         Ok(self.journal.append(record::encode(&change), undo))
     }
 

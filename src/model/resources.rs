@@ -96,17 +96,34 @@ fn decimal_times(number: &str, factor: u64) -> Option<u64> {
 impl fmt::Display for MemoryBytes {
     /// As people read it: `256 MiB`, `1.5 GiB`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(&str, u64); 4] =
-            [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-        let Some((unit, size)) = UNITS.into_iter().find(|(_, size)| self.0 >= *size) else {
-            return write!(f, "{} B", self.0);
-        };
-        let tenths = u128::from(self.0) * 10 / u128::from(size);
-        if tenths.is_multiple_of(10) {
-            write!(f, "{} {unit}", tenths / 10)
-        } else {
-            write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
-        }
+        let units = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        f.write_str(&in_units(self.0, units, u64::MAX))
+    }
+}
+
+/// A number of bytes that come over a line, in powers of 1000.
+///
+/// ```
+/// use podling::model::resources::transferred;
+///
+/// assert_eq!(transferred(412_345_678), "412 MB");
+/// assert_eq!(transferred(1_100_000_000), "1.1 GB");
+/// ```
+pub fn transferred(bytes: u64) -> String {
+    const K: u64 = 1000;
+    in_units(bytes, [("TB", K.pow(4)), ("GB", K.pow(3)), ("MB", K.pow(2)), ("kB", K)], 100)
+}
+
+/// In the largest of these units that fits, with a tenth where there is one and the number is below `most_with_tenth`.
+fn in_units(bytes: u64, units: [(&str, u64); 4], most_with_tenth: u64) -> String {
+    let Some((unit, size)) = units.into_iter().find(|(_, size)| bytes >= *size) else {
+        return format!("{bytes} B");
+    };
+    let tenths = u128::from(bytes) * 10 / u128::from(size);
+    if tenths.is_multiple_of(10) || bytes / size >= most_with_tenth {
+        format!("{} {unit}", tenths / 10)
+    } else {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
     }
 }
 
@@ -139,6 +156,7 @@ mod tests {
     fn amounts_are_shown_as_people_read_them() {
         let shown = [0, 1023, 1024, 256 << 20, 3 << 29].map(|bytes| MemoryBytes(bytes).to_string());
         assert_eq!(shown, ["0 B", "1023 B", "1 KiB", "256 MiB", "1.5 GiB"]);
+        assert_eq!([999, 1000, 41_250, 412_345_678].map(transferred), ["999 B", "1 kB", "41.2 kB", "412 MB"]);
         assert_eq!([1, 500, 2000, 1250].map(|m| CpuMillis(m).to_string()), ["0.001", "0.5", "2", "1.25"]);
     }
 }

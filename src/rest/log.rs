@@ -71,7 +71,11 @@ fn stream(text: &str) -> Result<String, String> {
     }
 }
 
-fn attempt(text: &str) -> Result<Attempt, String> {
+/// The number of an attempt.
+///
+/// # Errors
+/// It is none.
+pub fn attempt(text: &str) -> Result<Attempt, String> {
     let number = text.parse::<u32>().ok().filter(|number| *number > 0);
     number.map(Attempt).ok_or_else(|| format!("{text:?} must be a number from 1"))
 }

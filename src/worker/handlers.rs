@@ -112,6 +112,10 @@ impl Api {
     fn task_logs(&self, words: &[String], request: &Request, responder: Responder) {
         let task = word(words).parse::<TaskId>().map_err(|_| task_not_found(word(words)));
         match task.and_then(|task| LogQuery::of(request).map(|query| (task, query))) {
+            // What it has at its Engine isn't known yet: that it has nothing can't be said.
+            Ok((task, query)) if !self.desired.is_open() && self.logs.find(&task, query.attempt).is_err() => {
+                responder.send(not_ready());
+            }
             Ok((task, query)) => self.logs.serve(&task, query, responder),
             Err(problem) => responder.send(problem),
         }

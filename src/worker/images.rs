@@ -46,7 +46,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(2);
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long an end waits for an Engine that hangs.
-const END_WITHIN: Duration = Duration::from_secs(11);
+const END_WITHIN: Duration = Duration::from_secs(8);
 
 /// The images that are to be ready.
 pub(super) struct Images {
@@ -101,7 +101,8 @@ impl Images {
     /// What can be said without the Engine; else what it is to be asked.
     fn answer_at_once(&self, request: &Request) -> Result<Result<Response, (ImageRef, PullPolicy)>, Problem> {
         let (image, pull) = read::<ImageRequest>(request)?.read().map_err(|mistake| problem_of(&mistake))?;
-        match self.known.lock().look(&image, clock::mono()) {
+        let standing = self.known.lock().look(&image, clock::mono());
+        match standing {
             Some(Ok(())) => return Ok(Ok(pulling(&image, &self.ground.pulls))),
             Some(Err(why)) => return Err(failed(why)),
             None => {}

@@ -31,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// How often a request with an unknown outcome is sent at most.
 const TRIES: u32 = 40;
 
+/// A batch is smaller than this.
+const BATCH: u64 = 6;
+
 /// How many tasks that don't end by themselves a client leaves running.
 const LONG_ONES: usize = 3;
 
@@ -87,9 +90,13 @@ impl User {
         let mut made = 0;
         while !self.is_over.load(Ordering::SeqCst) {
             match dice.between(0, 100) {
-                0..40 => {
+                0..36 => {
                     made += 1;
                     own.extend(self.create(made, &mut dice));
+                }
+                36..40 => {
+                    made += 1;
+                    own.extend(self.create_batch(made, &mut dice));
                 }
                 40..65 => self.read_one(&mut own, &mut dice),
                 65..80 => drop(self.list()),
@@ -122,6 +129,28 @@ impl User {
             }
             Answer::Done | Answer::Refused { .. } => None,
         }
+    }
+
+    /// Creates several tasks, all or none.
+    fn create_batch(&self, number: u32, dice: &mut Dice) -> Vec<Own> {
+        let one =
+            |nth: u64, dice: &mut Dice| workload::draw(&format!("b{}-{number}-{nth}", self.number), dice);
+        let count = dice.between(2, BATCH);
+        let wanted: Vec<workload::Wanted> = (0..count).map(|nth| one(nth, dice)).collect();
+        let key = format!("chaos-b{}-{number}", self.number);
+        let specs = wanted.iter().map(|one| one.spec.clone()).collect();
+        let wish = Wish::Create { key: key.clone(), specs };
+        let created = |reply: &Reply| {
+            let page: Page<TaskView> = reply.json().ok()?;
+            Some(Answer::Created(page.items.into_iter().map(|view| view.task_id).collect()))
+        };
+        let bodies: Vec<&[u8]> = wanted.iter().map(|one| one.body.as_slice()).collect();
+        let body = [b"[", bodies.join(&b',').as_slice(), b"]"].concat();
+        let headers = [("Idempotency-Key", key.as_str())];
+        let answer = self.insist("POST", routes::TASKS, &headers, Some(&body), &wish, created);
+        let Some(Answer::Created(ids)) = answer else { return Vec::new() };
+        let own = |(id, one): (TaskId, &workload::Wanted)| Own { id, is_long: one.is_long, has_ended: false };
+        ids.into_iter().zip(&wanted).map(own).collect()
     }
 
     /// Sends a request until its outcome is known, and it isn't one that passes. None: it never was.

@@ -5,8 +5,9 @@ use std::fmt::{self, Write};
 
 use podling::control::change::Change;
 use podling::model::id::{AttemptKey, ContainerId, TaskId};
+use podling::model::task::Step;
 
-use crate::checker::history::{Answer, Because, History, Left, Millis, Seen, What, Wish};
+use crate::checker::history::{Answer, Because, Entry, History, Left, Millis, Seen, What, Wish};
 use crate::plan::Who;
 use crate::probes::Sample;
 use crate::rest::Rest;
@@ -17,6 +18,9 @@ pub(crate) struct Summary {
     settings: Settings,
     faults: BTreeMap<&'static str, u32>,
     submitted: usize,
+    drains: u32,
+    /// Attempts that were ended so that the next one can run elsewhere.
+    moves: usize,
     attempts: usize,
     /// Writes that were answered with success and aren't there.
     pub(crate) lost: Vec<String>,
@@ -43,6 +47,7 @@ impl Summary {
         rest: &Rest,
         samples: &[Sample],
         surprises: usize,
+        drains: u32,
     ) -> Self {
         let created = created(history);
         let asked = history.entries.iter().filter_map(|entry| match &entry.what {
@@ -53,6 +58,8 @@ impl Summary {
             settings,
             faults,
             submitted: asked.collect::<BTreeSet<_>>().len(),
+            drains,
+            moves: steps(history, |step| matches!(step, Step::Move { .. })),
             attempts: containers(history).values().map(|one| &one.key).collect::<BTreeSet<_>>().len(),
             lost: lost(history, &created),
             twice: twice(history),
@@ -87,6 +94,15 @@ impl Summary {
 
 fn told(left: &Left) -> String {
     format!("{left:?}")
+}
+
+/// How many steps of a kind the store holds.
+fn steps(history: &History, is_it: fn(&Step) -> bool) -> usize {
+    let taken = |entry: &&Entry| match &entry.what {
+        What::Committed { change: Change::Advanced { step, .. }, .. } => is_it(step),
+        _ => false,
+    };
+    history.entries.iter().filter(taken).count()
 }
 
 /// The tasks whose creation the store holds.
@@ -212,6 +228,8 @@ impl fmt::Display for Summary {
         }
         row("**faults in all**", format!("**{}**", self.total()))?;
         row("tasks submitted", self.submitted.to_string())?;
+        row("drains of a node", self.drains.to_string())?;
+        row("attempts moved off a drained node", self.moves.to_string())?;
         row("attempts that got a container", self.attempts.to_string())?;
         row("acknowledged writes lost", self.lost.len().to_string())?;
         row("attempts whose containers started twice", self.twice.len().to_string())?;

@@ -22,9 +22,11 @@ enum Kind {
     Stubborn,
     Greedy,
     Talks,
+    Retries,
+    RetriesElsewhere,
 }
 
-const KINDS: [(Kind, u64); 9] = [
+const KINDS: [(Kind, u64); 11] = [
     (Kind::Quick, 25),
     (Kind::Fails, 15),
     (Kind::Short, 12),
@@ -34,6 +36,8 @@ const KINDS: [(Kind, u64); 9] = [
     (Kind::Stubborn, 5),
     (Kind::Greedy, 2),
     (Kind::Talks, 10),
+    (Kind::Retries, 6),
+    (Kind::RetriesElsewhere, 4),
 ];
 
 /// A task to be made.
@@ -51,7 +55,8 @@ pub(crate) fn draw(name: &str, dice: &mut Dice) -> Wanted {
     let kind = dice.weighted(&KINDS);
     let (script, is_long) = match kind {
         Kind::Quick => ("exit 0", false),
-        Kind::Fails => ("exit 7", false),
+        Kind::Fails | Kind::Retries => ("exit 7", false),
+        Kind::RetriesElsewhere => ("sleep 1; exit 9", false),
         Kind::Short | Kind::MovesShort => ("sleep 2; exit 0", false),
         Kind::Sleeper | Kind::MovesSleeper => ("trap 'exit 0' TERM; sleep 600 & wait", true),
         Kind::Stubborn => ("trap '' TERM; sleep 600 & wait; wait", true),
@@ -65,6 +70,11 @@ pub(crate) fn draw(name: &str, dice: &mut Dice) -> Wanted {
     match kind {
         Kind::MovesShort | Kind::MovesSleeper => body["on_node_lost"] = json!("reschedule"),
         Kind::Greedy => body["memory_bytes"] = json!(16 << 20),
+        Kind::Retries => body["restart"] = json!({"policy": "on-failure", "max": 2}),
+        Kind::RetriesElsewhere => {
+            body["restart"] = json!({"policy": "always", "max": 1});
+            body["on_node_lost"] = json!("reschedule");
+        }
         Kind::Quick | Kind::Fails | Kind::Short | Kind::Sleeper | Kind::Stubborn | Kind::Talks => {}
     }
     Wanted { spec: spec_of(&body), body: body.to_string().into_bytes(), is_long }

@@ -4,6 +4,7 @@ use podling::control::change::{Change, Creation, KeyUse, NewTask};
 use podling::model::id::{Incarnation, NodeId, Revision, TaskId};
 use podling::model::node::{Availability, NodeAddress, NodeStatus, Registration};
 use podling::model::resources::{CpuMillis, MemoryBytes};
+use podling::model::restart::{Restart, RestartPolicy};
 use podling::model::spec::{OnNodeLost, TaskSpec};
 use podling::model::task::{Ending, Placement, Reason, Step, StopIntent};
 use podling::model::time::WallTime;
@@ -66,7 +67,9 @@ fn created(at: Revision, whom: u8, wall: WallTime) -> Change {
     let shared = spec();
     let own = |index: u8| {
         let on_node_lost = if index.is_multiple_of(2) { OnNodeLost::Reschedule } else { OnNodeLost::Fail };
-        std::sync::Arc::new(TaskSpec { on_node_lost, ..TaskSpec::clone(&shared) })
+        let policy = if index < 2 { RestartPolicy::OnFailure } else { RestartPolicy::Never };
+        let restart = Restart { policy, max: None };
+        std::sync::Arc::new(TaskSpec { on_node_lost, restart, ..TaskSpec::clone(&shared) })
     };
     let new = |index: u8| NewTask {
         id: format!("{:013}{index:013}", at.0).parse().unwrap(),

@@ -65,11 +65,20 @@ pub(crate) struct WorkerOptions {
     pub(crate) log_max: &'static str,
     /// Where its Docker Engine is; none: where this machine's is.
     pub(crate) engine_host: Option<&'static str>,
+    /// Further flags.
+    pub(crate) more: &'static [&'static str],
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { engine: "docker", capacity: 1000, concurrency: 4, log_max: "10Mi", engine_host: None }
+        Self {
+            engine: "docker",
+            capacity: 1000,
+            concurrency: 4,
+            log_max: "10Mi",
+            engine_host: None,
+            more: &[],
+        }
     }
 }
 
@@ -157,6 +166,7 @@ impl Cluster {
         if let Some(host) = options.engine_host {
             words.extend(to_words(&["--docker-host", host]));
         }
+        words.extend(to_words(options.more));
         let worker = Part::start(self.folder.path(), id, WORKER, words);
         self.workers.insert(id.to_owned(), worker);
         self.wait_for_node(id, NodeStatus::Online);

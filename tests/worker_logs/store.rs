@@ -67,6 +67,18 @@ fn a_task_is_forgotten_with_all_its_attempts() {
 }
 
 #[test]
+fn a_log_that_comes_after_its_task_was_forgotten_is_not_kept() {
+    let folder = TempDir::new().unwrap();
+    let store = LogStore::open(folder.path(), AMPLE).unwrap();
+    store.forget(&task(1));
+    for number in 1..=2 {
+        store.collect(&task(number), ONE, log_of(lines(1))).unwrap();
+    }
+    assert_eq!((store.has(&task(1), ONE), store.has(&task(2), ONE)), (false, true));
+    assert_eq!(files(folder.path()).len(), 1);
+}
+
+#[test]
 fn the_oldest_collections_make_room() {
     let folder = TempDir::new().unwrap();
     let limits = LogLimits { total_bytes: 3 * 4096, ..AMPLE };

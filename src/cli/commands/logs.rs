@@ -1,7 +1,7 @@
 //! `podling logs TASK`: what a task wrote, by way of the master, or straight from its worker.
 //!
-//! A followed log is read to the task's end. Its line may break before: then it is opened again and goes on where it
-//! broke. Silence isn't a break, because a container may be silent; but a master that died without a word is silent
+//! A followed log is read to the task's end, attempt after attempt, with a heading on stderr where another one begins.
+//! Its line may break before: then it is opened again and goes on where it broke. Silence isn't a break, because a container may be silent; but a master that died without a word is silent
 //! too, so after a while of silence it is asked whether it is still there.
 
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use crate::api::routes;
 use crate::cli::args::{Flag, Words};
 use crate::cli::error::CliError;
 use crate::cli::exit;
-use crate::cli::remote::Direct;
+use crate::cli::remote::{Direct, Remote};
 use crate::cli::render::log::Demux;
 use crate::cli::waiting::{Outlook, Pace, Patience};
 use crate::http::client::Stream;
@@ -83,8 +83,11 @@ impl Command for Asked {
     fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
         // By its id from here on: the name may come to mean another task.
         let task = session.remote.task(&self.task)?.task_id.to_string();
-        let source =
-            if self.direct { Source::Worker(session.remote.log_address(&task)?) } else { Source::Master };
+        let source = if self.direct {
+            Source::Worker(session.remote.log_address(&task, self.attempt)?)
+        } else {
+            Source::Master
+        };
         let is_whole = Reader::new(self, &task, source).read(session)?;
         Ok(if is_whole { exit::DONE } else { exit::FAILED })
     }
@@ -177,7 +180,11 @@ impl<'a> Reader<'a> {
             match stream.read(&mut buffer) {
                 Ok(0) if self.demux.is_between_entries() => return Ok(()),
                 Ok(0) => return Err(self.broken(session, "it ended in the midst of an entry")),
-                Ok(count) => self.demux.feed(&buffer[..count], session.console)?,
+                Ok(count) => {
+                    let (asked, task, source) = (self.asked, self.task, &self.source);
+                    let mut heading = |attempt| heading(asked, task, source, attempt, &session.remote);
+                    self.demux.feed(&buffer[..count], &mut heading, session.console)?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut && self.asked.follow => {
                     self.ask_whether_it_is_there(session)?;
@@ -213,6 +220,23 @@ impl<'a> Reader<'a> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What stands above an attempt's log where several attempts may come. None where it is the only one so far.
+fn heading(asked: &Asked, task: &str, source: &Source, attempt: u32, remote: &Remote) -> Option<String> {
+    let may_be_several = asked.follow && asked.attempt.is_none() && matches!(source, Source::Master);
+    if !may_be_several {
+        return None;
+    }
+    // A heading without a node is better than none.
+    let Ok(task) = remote.task(task) else { return Some(format!("--- attempt {attempt} ---")) };
+    if attempt == 1 && task.attempt.0 == 1 {
+        return None;
+    }
+    let past = task.attempts.iter().find(|past| past.attempt.0 == attempt).map(|past| &past.node_id);
+    let node = past.or(task.node_id.as_ref().filter(|_| task.attempt.0 == attempt));
+    let on = node.map_or_else(String::new, |node| format!(" on {node}"));
+    Some(format!("--- attempt {attempt}{on} ---"))
 }
 
 /// Shows all of a task's log, to its end. What is missing is said.

@@ -4,6 +4,9 @@
 //! runs against the master and gives the exit code. Commands that the contract has and this version has not are
 //! known by name, and say so.
 
+mod apply;
+mod completion;
+mod events;
 mod inspect;
 mod logs;
 mod node;
@@ -12,18 +15,30 @@ mod ps;
 mod rm;
 mod run;
 mod stop;
+mod top;
 mod wait;
+mod watch;
 mod why;
 
 use crate::cli::args::{Flag, Words, nearest};
 use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
 use crate::cli::settings::Shared;
-use crate::cli::{Console, exit, help};
+use crate::cli::{Console, Screen, exit, help};
 use crate::runtime::settings::{Environment, SettingsError};
 
 /// Part of the contract, and of a later version.
-const TO_COME: &[&str] = &["events", "apply", "top", "story", "audit", "token", "completion"];
+const TO_COME: &[&str] = &["story", "audit", "token"];
+
+/// What other programs call the commands of this one.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (&["ls", "list", "get", "status", "tasks"], "ps"),
+    (&["kill", "down"], "stop"),
+    (&["delete", "remove", "del"], "rm"),
+    (&["start", "create", "submit"], "run"),
+    (&["describe", "show"], "inspect"),
+    (&["up", "deploy"], "apply"),
+];
 
 /// What a command works with.
 pub(crate) struct Session<'a, 'c> {
@@ -31,6 +46,8 @@ pub(crate) struct Session<'a, 'c> {
     pub(crate) remote: Remote,
     /// Where it writes.
     pub(crate) console: &'a mut Console<'c>,
+    /// Where it can write over what it wrote.
+    pub(crate) screen: Option<Screen>,
 }
 
 /// A command line that was read whole and found right.
@@ -50,6 +67,7 @@ pub(crate) fn obey(
     words: &mut Words,
     environment: Environment,
     console: &mut Console<'_>,
+    screen: Option<Screen>,
 ) -> Result<u8, CliError> {
     let shared = Shared::take(words)?;
     let is_version = words.switch(Flag::Both("-V", "--version"));
@@ -67,6 +85,7 @@ pub(crate) fn obey(
             print(&help::of(&command).ok_or_else(|| unknown_command(&command))?, console)
         }
         "help" => explain(words, console),
+        "completion" => print(completion::read(words)?, console),
         "version" => {
             words.rest().and_then(|rest| nothing_more(&rest))?;
             print(concat!("podling ", env!("CARGO_PKG_VERSION"), "\n"), console)
@@ -74,7 +93,7 @@ pub(crate) fn obey(
         other => {
             let command = read(other, words, environment)?;
             let remote = Remote::new(shared.resolve(environment)?)?;
-            command.obey(&mut Session { remote, console })
+            command.obey(&mut Session { remote, console, screen })
         }
     }
 }
@@ -89,6 +108,9 @@ fn read(command: &str, words: &mut Words, environment: Environment) -> Result<Bo
         "stop" => Box::new(stop::Asked::read(words)?),
         "rm" => Box::new(rm::Asked::read(words)?),
         "wait" => Box::new(wait::Asked::read(words)?),
+        "events" => Box::new(events::Asked::read(words)?),
+        "top" => Box::new(top::Asked::read(words)?),
+        "apply" => Box::new(apply::Asked::read(words)?),
         "inspect" => Box::new(inspect::Asked::read(words)?),
         "why" => Box::new(why::Asked::read(words)?),
         "node" => Box::new(node::Asked::read(words)?),
@@ -123,7 +145,40 @@ fn usage(text: impl Into<String>) -> CliError {
 }
 
 fn unknown_command(command: &str) -> CliError {
-    let guess = nearest(command, help::names());
+    let meant = ELSEWHERE.iter().find(|(words, _)| words.contains(&command)).map(|(_, here)| *here);
+    let guess = meant.or_else(|| nearest(command, help::names()));
     let guess = guess.map_or_else(String::new, |guess| format!(": did you mean {guess}?"));
     usage(format!("there is no such command{guess}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cli::completion as shell;
+
+    /// What a shell offers and what a person reads is what a command takes.
+    #[test]
+    fn the_help_has_the_flags_that_are_taken_and_no_others() {
+        for name in help::names().filter(|name| !matches!(*name, "completion" | "version" | "help")) {
+            let mut words = Words::new(Vec::new());
+            Shared::take(&mut words).unwrap();
+            let _ = read(name, &mut words, |_| None);
+            let taken: BTreeSet<&str> = words.known().iter().copied().collect();
+            let told: BTreeSet<&str> =
+                shell::flags(name).into_iter().flat_map(|flag| flag.spellings).collect();
+            assert_eq!(taken, told, "podling {name}");
+        }
+    }
+
+    #[test]
+    fn what_other_programs_call_a_command_is_guessed() {
+        for (word, here) in
+            [("ls", "ps"), ("kill", "stop"), ("rnu", "run"), ("pss", "ps"), ("insp", "inspect")]
+        {
+            assert!(unknown_command(word).to_string().ends_with(&format!("did you mean {here}?")), "{word}");
+        }
+        assert_eq!(unknown_command("fly").to_string(), "there is no such command");
+    }
 }

@@ -1,4 +1,4 @@
-//! `podling node cordon|uncordon|drain|rm NAME`: opens, closes, empties or forgets a node.
+//! `podling node cordon|uncordon|drain|rm NODE`: opens, closes, empties or forgets a node.
 //!
 //! All but the drain are one question to the master. The drain is watched until the node is empty (`node/drain.rs`);
 //! who stops watching, by Ctrl-C say, stops nothing: the master goes on draining.
@@ -53,7 +53,7 @@ impl Asked {
             let flag = if is_rehearsal { "--dry-run" } else { "--deadline" };
             return Err(SettingsError::of(flag, "only with drain"));
         }
-        let node = rest.next().ok_or_else(|| SettingsError::new("NAME is missing"))?;
+        let node = rest.next().ok_or_else(|| SettingsError::new("NODE is missing"))?;
         match rest.next() {
             Some(more) => Err(SettingsError::new(format!("unexpected argument {more:?}"))),
             None => Ok(Self { deed, node }),
@@ -98,7 +98,7 @@ mod tests {
         };
         for (line, says) in [
             ("", "cordon|uncordon|drain|rm is missing"),
-            ("drain", "NAME is missing"),
+            ("drain", "NODE is missing"),
             ("drian n1", "\"drian\" must be cordon, uncordon, drain, rm: did you mean drain?"),
             ("cordon n1 n2", "unexpected argument \"n2\""),
             ("cordon n1 --dry-run", "--dry-run: only with drain"),

@@ -1,9 +1,10 @@
 //! `podling nodes [NAME]`: the nodes, or one of them, with what their tasks take up.
 //!
 //! The list is read page by page to its end, and shown as it was asked for: see [`crate::cli::render::list`]. How a
-//! node becomes a line is in `render/node.rs`. Deliberately absent: cordon, drain and their like, which belong to
+//! node becomes a line is in `render/node.rs`; `-w` is in `watch.rs`. Deliberately absent: cordon, drain and their like, which belong to
 //! `podling node`.
 
+use super::watch::{Watched, watch};
 use super::{Command, Session};
 use crate::api::routes;
 use crate::api::wire::node::NodeView;
@@ -19,6 +20,7 @@ use crate::runtime::settings::SettingsError;
 pub(super) struct Asked {
     node: Option<String>,
     form: Form,
+    watch: bool,
 }
 
 impl Asked {
@@ -28,16 +30,19 @@ impl Asked {
     /// Names what is wrong.
     pub(super) fn read(words: &mut Words) -> Result<Self, SettingsError> {
         let form = words.value(Flag::Both("-o", "--output"), Form::from_word)?.unwrap_or_default();
-        if words.switch(Flag::Both("-w", "--watch")) {
-            return Err(SettingsError::of("-w", "not supported yet"));
-        }
-        Ok(Self { node: words.at_most_one()?, form })
+        let watch = words.switch(Flag::Both("-w", "--watch"));
+        Ok(Self { node: words.at_most_one()?, form, watch })
     }
 }
 
 impl Command for Asked {
     fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-        let Session { remote, console } = session;
+        if self.watch {
+            let all = || Watched::List(routes::NODES.to_owned());
+            let watched = self.node.as_ref().map_or_else(all, |node| Watched::One(routes::node(node)));
+            return watch::<NodeView>(&watched, routes::node, self.form, session);
+        }
+        let Session { remote, console, .. } = session;
         let mut list = List::new::<NodeView>(self.form, clock::wall());
         match &self.node {
             Some(node) => list.push::<NodeView>(&remote.get_raw(&routes::node(node))?, console)?,

@@ -2,8 +2,9 @@
 //!
 //! As with `docker ps`, what has ended is listed only with `--all`, or with a `--status` that names it. The filters
 //! are the API's own, so that a long list is cut down where it is kept. `--task` shows one task line by line; with
-//! `-o` or `-q` it is a list of one.
+//! `-o`, `-q` or `-w` it is a list of one. `-w` is in `watch.rs`.
 
+use super::watch::{Watched, watch};
 use super::{Command, Session};
 use crate::api::routes;
 use crate::api::wire::task::TaskView;
@@ -12,6 +13,7 @@ use crate::cli::error::CliError;
 use crate::cli::exit;
 use crate::cli::render::list::{Form, List};
 use crate::cli::render::task;
+use crate::cli::terminal;
 use crate::model::id::NodeId;
 use crate::model::task::TaskStatus;
 use crate::runtime::clock;
@@ -23,6 +25,7 @@ pub(super) struct Asked {
     which: Which,
     /// None: a table, or one task in full.
     form: Option<Form>,
+    watch: bool,
 }
 
 /// Which tasks.
@@ -47,9 +50,7 @@ impl Asked {
         let form = words.value(Flag::Both("-o", "--output"), Form::from_word)?;
         let all = words.switch(Flag::Long("--all"));
         let quiet = words.switch(Flag::Both("-q", "--quiet"));
-        if words.switch(Flag::Both("-w", "--watch")) {
-            return Err(SettingsError::of("-w", "not supported yet"));
-        }
+        let watch = words.switch(Flag::Both("-w", "--watch"));
         if let Some(word) = words.rest()?.first() {
             return Err(SettingsError::new(format!("unexpected argument {word:?}: one task is --task ID")));
         }
@@ -63,7 +64,7 @@ impl Asked {
             Some(task) => Which::One(task),
             None => Which::List(path(&statuses, all, node.as_ref(), &labels)),
         };
-        Ok(Self { which, form: if quiet { Some(Form::Id) } else { form } })
+        Ok(Self { which, form: if quiet { Some(Form::Id) } else { form }, watch })
     }
 }
 
@@ -100,11 +101,28 @@ fn path(statuses: &[TaskStatus], all: bool, node: Option<&NodeId>, labels: &[Str
     if terms.is_empty() { routes::TASKS.to_owned() } else { format!("{}?{}", routes::TASKS, terms.join("&")) }
 }
 
+impl Asked {
+    fn watch(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
+        let watched = match &self.which {
+            Which::List(path) => Watched::List(path.clone()),
+            // By its id: the name may come to mean another task.
+            Which::One(reference) => {
+                Watched::One(routes::task(session.remote.task(reference)?.task_id.as_str()))
+            }
+        };
+        watch::<TaskView>(&watched, routes::task, self.form.unwrap_or_default(), session)
+    }
+}
+
 impl Command for Asked {
     fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-        let Session { remote, console } = session;
+        if self.watch {
+            return self.watch(session);
+        }
+        let Session { remote, console, .. } = session;
         let now = clock::wall();
-        let mut list = List::new::<TaskView>(self.form.unwrap_or_default(), now);
+        let list = List::new::<TaskView>(self.form.unwrap_or_default(), now);
+        let mut list = list.on_terminal::<TaskView>(terminal::width());
         match (&self.which, self.form) {
             (Which::One(reference), None) => {
                 let shown = task::details(&remote.task(reference)?, now);
@@ -162,7 +180,6 @@ mod tests {
             ("-l x", "-l: \"x\" must be KEY=VALUE"),
             ("-o yaml", "-o: \"yaml\" must be table, wide, json or name"),
             ("-q -o json", "-q: not together with -o"),
-            ("-w", "-w: not supported yet"),
             ("web", "unexpected argument \"web\": one task is --task ID"),
             ("--task web --status failed", "--task: not together with a filter"),
             ("--al", "unknown flag --al: did you mean --all?"),

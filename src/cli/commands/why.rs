@@ -36,7 +36,7 @@ impl Asked {
 
 impl Command for Asked {
     fn obey(&self, session: &mut Session<'_, '_>) -> Result<u8, CliError> {
-        let Session { remote, console } = session;
+        let Session { remote, console, .. } = session;
         let path = routes::task_why(&self.task);
         let shown = if self.is_json {
             text::pretty_json(remote.get_raw(&path)?.get()) + "\n"

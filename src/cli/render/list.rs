@@ -56,6 +56,9 @@ pub(crate) trait Shown: DeserializeOwned {
     fn id(&self) -> &str;
     /// What people call it.
     fn name(&self) -> &str;
+    /// The column that is shortened where the terminal is narrow.
+    const ELASTIC: Option<usize> = None;
+
     /// As many cells as the header has titles.
     fn cells(&self, now: WallTime, is_wide: bool) -> Vec<String>;
 }
@@ -67,13 +70,22 @@ pub(crate) struct List {
     now: WallTime,
     table: Table,
     count: usize,
+    /// The column that gives way, and how long a line may be.
+    fit: Option<(usize, usize)>,
 }
 
 impl List {
     /// Of things of one kind, as they are `now`.
     pub(crate) fn new<T: Shown>(form: Form, now: WallTime) -> Self {
         let header = if form == Form::Wide { T::WIDE_HEADER } else { T::HEADER };
-        Self { form, now, table: Table::new(header), count: 0 }
+        Self { form, now, table: Table::new(header), count: 0, fit: None }
+    }
+
+    /// The same, for a terminal so wide. A wide table stays as it is.
+    #[must_use]
+    pub(crate) fn on_terminal<T: Shown>(self, width: Option<usize>) -> Self {
+        let fit = T::ELASTIC.zip(width).filter(|_| self.form == Form::Table);
+        Self { fit, ..self }
     }
 
     /// Adds one of them, as the master wrote it.
@@ -106,7 +118,10 @@ impl List {
     ///
     /// # Errors
     /// Stdout can't be written to.
-    pub(crate) fn finish(self, console: &mut Console<'_>) -> Result<(), CliError> {
+    pub(crate) fn finish(mut self, console: &mut Console<'_>) -> Result<(), CliError> {
+        if let Some((column, width)) = self.fit {
+            self.table.fit(column, width);
+        }
         match self.form {
             Form::Table | Form::Wide => {
                 write!(console.out, "{}", self.table.finish()).map_err(CliError::Output)

@@ -2,7 +2,7 @@
 //! for byte; notices as messages.
 //!
 //! Main type: [`Demux`]. It counts what it wrote of each attempt, so that a log that is opened again, because its
-//! line broke, goes on where it broke.
+//! line broke, goes on where it broke. Where another attempt's log begins, a heading on stderr may say so.
 //!
 //! Order: stdout is flushed before anything goes to stderr, so that on a terminal the two stand as they were written.
 
@@ -16,6 +16,9 @@ use crate::cli::error::CliError;
 /// The longest entry that is taken; the wire has none that comes near.
 const LONGEST_ENTRY_BYTES: usize = 64 * 1024 * 1024;
 
+/// What stands above an attempt's log, if anything does.
+pub(crate) type Heading<'a> = &'a mut dyn FnMut(u32) -> Option<String>;
+
 /// Takes a log apart.
 #[derive(Debug, Default)]
 pub(crate) struct Demux {
@@ -26,6 +29,10 @@ pub(crate) struct Demux {
     written: BTreeMap<u32, u64>,
     /// How many more of each attempt come that were written before.
     again: BTreeMap<u32, u64>,
+    /// The last notice about each attempt, which comes again as well.
+    notices: BTreeMap<u32, String>,
+    /// The attempt whose log is being written.
+    current: Option<u32>,
     /// Whether what was last written to stdout and stderr didn't end its line.
     is_mid_line: [bool; 2],
     /// Whether something was missing.
@@ -71,21 +78,26 @@ impl Demux {
         self.pending.is_empty()
     }
 
-    /// Writes what came whole, and keeps the rest.
+    /// Writes what came whole, and keeps the rest. `heading` is asked once for each attempt that begins.
     ///
     /// # Errors
     /// It can't be written, or is no log.
-    pub(crate) fn feed(&mut self, bytes: &[u8], console: &mut Console<'_>) -> Result<(), CliError> {
+    pub(crate) fn feed(
+        &mut self,
+        bytes: &[u8],
+        heading: Heading<'_>,
+        console: &mut Console<'_>,
+    ) -> Result<(), CliError> {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let (line, after) = rest.split_at(end);
             rest = &after[1..];
             if self.pending.is_empty() {
-                self.entry(line, console)?;
+                self.entry(line, heading, console)?;
             } else {
                 let mut whole = std::mem::take(&mut self.pending);
                 whole.extend_from_slice(line);
-                self.entry(&whole, console)?;
+                self.entry(&whole, heading, console)?;
             }
         }
         if self.pending.len() + rest.len() > LONGEST_ENTRY_BYTES {
@@ -95,7 +107,12 @@ impl Demux {
         console.out.flush().map_err(CliError::Output)
     }
 
-    fn entry(&mut self, json: &[u8], console: &mut Console<'_>) -> Result<(), CliError> {
+    fn entry(
+        &mut self,
+        json: &[u8],
+        heading: Heading<'_>,
+        console: &mut Console<'_>,
+    ) -> Result<(), CliError> {
         if json.is_empty() {
             return Ok(());
         }
@@ -105,7 +122,11 @@ impl Demux {
         let attempt = entry.attempt.unwrap_or(0);
         if let Some(notice) = &entry.notice {
             self.is_incomplete = true;
-            console.say(notice);
+            if self.notices.get(&attempt) != Some(notice) {
+                self.notices.insert(attempt, notice.clone());
+                self.begin(entry.attempt, heading, console)?;
+                console.say(notice);
+            }
             return Ok(());
         }
         if let Some(again) = self.again.get_mut(&attempt).filter(|again| **again > 0) {
@@ -113,7 +134,29 @@ impl Demux {
             return Ok(());
         }
         *self.written.entry(attempt).or_default() += 1;
+        self.begin(entry.attempt, heading, console)?;
         self.write(&entry, console).map_err(CliError::Output)
+    }
+
+    /// Begins an attempt's log, if it isn't the one that is being written.
+    fn begin(
+        &mut self,
+        attempt: Option<u32>,
+        heading: Heading<'_>,
+        console: &mut Console<'_>,
+    ) -> Result<(), CliError> {
+        let Some(attempt) = attempt.filter(|attempt| self.current != Some(*attempt)) else { return Ok(()) };
+        self.current = Some(attempt);
+        let is_mid_line = std::mem::take(&mut self.is_mid_line);
+        if let Some(heading) = heading(attempt) {
+            console.out.flush().map_err(CliError::Output)?;
+            // The log's last line had no end: the heading is a line of its own all the same.
+            if is_mid_line.contains(&true) {
+                console.note("");
+            }
+            console.note(&heading);
+        }
+        Ok(())
     }
 
     fn write(&mut self, entry: &LogLine, console: &mut Console<'_>) -> std::io::Result<()> {
@@ -142,7 +185,7 @@ mod tests {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut console = Console { out: &mut out, err: &mut err };
         for piece in pieces {
-            demux.feed(piece, &mut console).unwrap();
+            demux.feed(piece, &mut |_| None, &mut console).unwrap();
         }
         (out, String::from_utf8(err).unwrap())
     }
@@ -218,9 +261,34 @@ mod tests {
     }
 
     #[test]
+    fn another_attempt_has_a_heading_and_begins_its_own_lines() {
+        let notice = b"{\"notice\":\"worker-1 is offline\",\"attempt\":2}\n".to_vec();
+        let log = [
+            entry(LogStream::Stdout, b"1\n", 1),
+            notice,
+            entry(LogStream::Stdout, b"no line feed", 3),
+            entry(LogStream::Stdout, b"4\n", 4),
+        ];
+        let mut demux = Demux::new(true);
+        let mut both = |log: &[u8]| {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let mut console = Console { out: &mut out, err: &mut err };
+            let mut heading = |attempt| (attempt > 1).then(|| format!("- {attempt} -"));
+            demux.feed(log, &mut heading, &mut console).unwrap();
+            demux.begin_again();
+            [out, err].map(|bytes| String::from_utf8(bytes).unwrap())
+        };
+        let [out, err] = both(&log.concat());
+        assert_eq!(out, "T 1\nT no line feedT 4\n");
+        assert_eq!(err, "- 2 -\npodling: worker-1 is offline\n- 3 -\n\n- 4 -\n");
+        let [out, err] = both(&[log.concat(), entry(LogStream::Stdout, b"5\n", 4)].concat());
+        assert_eq!((out.as_str(), err.as_str()), ("T 5\n", ""), "what comes again has no heading");
+    }
+
+    #[test]
     fn what_is_no_log_is_refused() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut console = Console { out: &mut out, err: &mut err };
-        assert!(Demux::new(false).feed(b"plain text\n", &mut console).is_err());
+        assert!(Demux::new(false).feed(b"plain text\n", &mut |_| None, &mut console).is_err());
     }
 }

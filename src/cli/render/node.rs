@@ -46,7 +46,7 @@ impl Shown for NodeView {
 }
 
 /// Both axes in one cell: whether it beats, and whether it may get work where it may not.
-fn status(node: &NodeView) -> String {
+pub(crate) fn status(node: &NodeView) -> String {
     match node.availability {
         Availability::Active => node.status.as_str().to_owned(),
         Availability::Cordoned | Availability::Draining => {

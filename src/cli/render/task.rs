@@ -1,25 +1,24 @@
 //! Tasks: a line of a table each, or one in full.
 //!
 //! A status says more than its word where there is more to say: how long a task runs, how it failed, what it waits
-//! for. In a table that isn't wide, long ones are cut; an id never is, because ids that were made together differ in
+//! for. Long ones are cut where the terminal is narrow; an id never is, because ids that were made together differ in
 //! their last characters.
 
 use std::fmt::Write as _;
 
 use crate::api::wire::format_time;
-use crate::api::wire::spec::{PortWire, SpecWire};
+use crate::api::wire::spec::{PortWire, RestartWire, SpecWire};
 use crate::api::wire::task::TaskView;
+use crate::cli::render::attempts;
 use crate::cli::render::list::Shown;
-use crate::cli::render::text::{age, shortened, visible};
+use crate::cli::render::text::{age, visible};
 use crate::model::resources::{CpuMillis, MemoryBytes};
 use crate::model::task::{Reason, TaskStatus};
 use crate::model::time::WallTime;
 
-/// How much of a status there is room for in a table that isn't wide.
-const STATUS_WIDTH: usize = 60;
-
 impl Shown for TaskView {
     const HEADER: &'static [&'static str] = &["ID", "NAME", "IMAGE", "STATUS", "NODE", "AGE"];
+    const ELASTIC: Option<usize> = Some(3);
     const WIDE_HEADER: &'static [&'static str] =
         &["ID", "NAME", "IMAGE", "STATUS", "NODE", "AGE", "ATTEMPT", "COMMAND", "PORTS", "CONTAINER"];
 
@@ -32,12 +31,11 @@ impl Shown for TaskView {
     }
 
     fn cells(&self, now: WallTime, is_wide: bool) -> Vec<String> {
-        let full = status(self, now);
         let mut cells = vec![
             self.task_id.to_string(),
             self.name.to_string(),
             self.spec.image.clone(),
-            if is_wide { full } else { shortened(&full, STATUS_WIDTH) },
+            status(self, now),
             self.node_id.as_ref().map(ToString::to_string).unwrap_or_default(),
             age(now.since(self.created_at)),
         ];
@@ -97,11 +95,20 @@ fn command(words: &[String]) -> String {
     words.join(" ")
 }
 
+/// As one would type it: `on-failure:2`.
+fn restart(restart: &RestartWire) -> String {
+    match restart.max {
+        Some(max) => format!("{}:{max}", restart.policy),
+        None => restart.policy.clone(),
+    }
+}
+
 fn port(port: &PortWire) -> String {
     format!("{}:{}/{}", port.host, port.container, port.protocol)
 }
 
-/// One task in full: what it is, how it goes, what was asked for. A line for each thing that there is.
+/// One task in full: what it is, how it goes, what was asked for, what was tried before. A line for each thing that
+/// there is.
 pub(crate) fn details(task: &TaskView, now: WallTime) -> String {
     let mut sheet = Sheet(String::new());
     sheet.line("Task", task.task_id.as_str());
@@ -120,9 +127,14 @@ pub(crate) fn details(task: &TaskView, now: WallTime) -> String {
     sheet.maybe("Reason", task.reason.map(Reason::as_str));
     sheet.maybe("Error", task.error.as_ref());
     sheet.maybe("Detail", task.detail.as_ref());
+    sheet.maybe("Moving to", task.moving_to.as_ref());
     sheet.maybe("Batch", task.batch_id.as_ref());
     sheet.maybe("Index", task.index);
     sheet.spec(&task.spec);
+    if !task.attempts.is_empty() {
+        // Writing to a String can't fail.
+        let _ = write!(sheet.0, "\n{}", attempts::table(&task.attempts));
+    }
     sheet.0
 }
 
@@ -151,6 +163,7 @@ impl Sheet {
         self.maybe("CPU", spec.cpu_millis.map(CpuMillis));
         self.maybe("Memory", spec.memory_bytes.map(MemoryBytes));
         self.maybe("Network", spec.network.as_ref());
+        self.maybe("Restart", spec.restart.as_ref().map(restart));
         self.maybe("Node lost", spec.on_node_lost.as_ref().filter(|word| *word != "fail"));
         for mapping in &spec.ports {
             self.line("Port", &port(mapping));
@@ -167,7 +180,9 @@ impl Sheet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::wire::task::PastView;
     use crate::cli::render::sample::{at, task};
+    use crate::model::id::Attempt;
 
     #[test]
     fn a_status_says_what_a_person_wants_to_know() {
@@ -181,6 +196,10 @@ mod tests {
             shown(|task| task.detail = Some("no node is registered".to_owned())),
             "pending: no node is registered"
         );
+        let backoff = "backoff 16s (exit 137, oom, try 4)";
+        let mut waits = task();
+        waits.detail = Some(backoff.to_owned());
+        assert_eq!(status(&waits, at(300)), format!("pending: {backoff}"));
         assert_eq!(
             shown(|task| {
                 (task.status, task.started_at) = (TaskStatus::Running, Some(at(0)));
@@ -210,6 +229,27 @@ mod tests {
         assert_eq!(status(&ended, at(0)), "stopped");
         ended.exit_code = Some(143);
         assert_eq!(status(&ended, at(0)), "stopped (exit 143)");
+    }
+
+    #[test]
+    fn what_was_tried_before_stands_below() {
+        let mut task = task();
+        task.spec.restart = Some(RestartWire { policy: "on-failure".to_owned(), max: Some(2) });
+        task.attempts = vec![PastView {
+            attempt: Attempt(1),
+            node_id: "worker-1".parse().unwrap(),
+            container_id: None,
+            scheduled_at: at(0),
+            started_at: None,
+            finished_at: at(1),
+            exit_code: Some(7),
+            reason: Some(Reason::ExitCode),
+            error: None,
+        }];
+        let shown = details(&task, at(120));
+        let (sheet, below) = shown.split_once("\n\n").unwrap();
+        assert!(sheet.ends_with("Image:       nginx:1\nRestart:     on-failure:2"), "{sheet}");
+        assert_eq!(below, attempts::table(&task.attempts));
     }
 
     #[test]

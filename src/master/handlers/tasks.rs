@@ -18,13 +18,13 @@ use crate::control::tasks::{Ambiguous, Filter};
 use crate::control::why::{Amount, Because, NodeFit, Why};
 use crate::http::{Problem, Request, Response};
 use crate::master::journal::Fate;
-use crate::master::logs::LogStream;
+use crate::master::logs::{self, LogStream};
 use crate::master::state::{AsOf, CreateError, ForgetError, StopError};
-use crate::model::id::{BatchId, NodeId, TaskId, TaskName};
+use crate::model::id::{Attempt, BatchId, NodeId, TaskId, TaskName};
 use crate::model::task::{Task, TaskStatus};
 use crate::rest::log::LogQuery;
 use crate::rest::query::Query;
-use crate::rest::{check_json, problem_of, read};
+use crate::rest::{self, check_json, problem_of, read};
 use crate::runtime::clock;
 
 /// How many tasks a page holds where the request doesn't say.
@@ -137,20 +137,20 @@ impl Api {
     pub(super) fn task_logs(&self, reference: &str, request: &Request) -> Result<Answer, Problem> {
         let query = LogQuery::of(request)?;
         let found = self.find_task(reference)?;
-        if let Some(attempt) = query.attempt.filter(|attempt| *attempt > found.value.attempt) {
-            let text =
-                format!("{} has had {} attempts, not {attempt}", found.value.name, found.value.attempt);
-            return Err(Problem::not_found("attempt_not_found", text));
-        }
+        check_attempt(&found.value, query.attempt)?;
         Ok(Answer::Log(LogStream::new(Arc::clone(&self.state), found.value.id.clone(), query)))
     }
 
     /// POST /tasks/:id/logs-ticket
-    pub(super) fn logs_ticket(&self, reference: &str) -> Result<Answer, Problem> {
+    pub(super) fn logs_ticket(&self, reference: &str, request: &Request) -> Result<Answer, Problem> {
+        let mut query = Query::of(request)?;
+        let attempt = query.take("attempt", rest::log::attempt)?;
+        query.finish()?;
         let task = self.find_task(reference)?;
-        let node = task.value.placement().and_then(|on| self.state.node(&on.node));
+        check_attempt(&task.value, attempt)?;
+        let node = logs::keeper(&task.value, attempt).and_then(|node| self.state.node(node));
         let Some(node) = node else {
-            let text = format!("{} has not been placed on a node", task.value.name);
+            let text = format!("{} has not been placed on a node that is still known", task.value.name);
             return Err(Problem::conflict("not_placed", text));
         };
         let (host, port) = (node.value.hostname, node.value.port);
@@ -162,6 +162,19 @@ impl Api {
     fn find_task(&self, reference: &str) -> Result<AsOf<Arc<Task>>, Problem> {
         let found = self.state.task(reference).map_err(|error| ambiguous(reference, &error))?;
         found.ok_or_else(|| task_not_found(reference))
+    }
+}
+
+/// An attempt that was asked for must have been.
+fn check_attempt(task: &Task, asked: Option<Attempt>) -> Result<(), Problem> {
+    match asked.filter(|attempt| *attempt > task.attempt) {
+        None => Ok(()),
+        Some(attempt) => {
+            let (name, count) = (&task.name, task.attempt);
+            let attempts = if count == Attempt::FIRST { "attempt" } else { "attempts" };
+            let text = format!("{name} has had {count} {attempts}, there is no attempt {attempt}");
+            Err(Problem::not_found("attempt_not_found", text))
+        }
     }
 }
 

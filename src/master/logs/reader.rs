@@ -6,10 +6,11 @@
 //!
 //! Invariant: no entry is passed on twice.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::fmt::Display;
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::time::Duration;
 
-use super::{Copied, LogStream};
+use super::{Broken, Copied, LogStream};
 use crate::api::wire::log::{LineStarts, LogLine, LogStream as Output};
 use crate::http::{Client, StreamWriter, client::Stream};
 use crate::model::id::{Attempt, NodeId};
@@ -18,8 +19,9 @@ use crate::model::node::{NodeAddress, NodeStatus};
 /// How long a worker may be silent in the midst of a log that isn't followed.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// How long a worker may be silent while a log is followed: a day, because a container may be.
-const FOLLOWED_SILENCE: Duration = Duration::from_secs(86_400);
+/// How long a worker may be silent while a log is followed, before is looked whether its node is still there. A
+/// container may be silent for as long as it likes.
+const FOLLOWED_SILENCE: Duration = Duration::from_secs(5);
 
 /// How much is read at once.
 const READ_BYTES: usize = 32 * 1024;
@@ -31,6 +33,8 @@ const MEDIA_TYPE: &str = "application/x-ndjson";
 pub(super) struct Reader<'a> {
     log: &'a LogStream,
     attempt: Attempt,
+    /// Only the last so many lines of what is there when it is opened first.
+    tail: Option<u64>,
     passed: Passed,
     starts: LineStarts,
     has_complained: bool,
@@ -56,15 +60,22 @@ enum Skip {
 impl<'a> Reader<'a> {
     pub(super) fn new(log: &'a LogStream, attempt: Attempt) -> Self {
         let (passed, starts) = (Passed::default(), LineStarts::default());
-        Self { log, attempt, passed, starts, has_complained: false }
+        Self { log, attempt, tail: log.query.tail, passed, starts, has_complained: false }
     }
 
-    /// The same reader, at the beginning of another attempt's log if it isn't at this one's already.
-    pub(super) fn at(&mut self, attempt: Attempt) -> &mut Self {
-        if self.attempt != attempt {
-            *self = Self::new(self.log, attempt);
-        }
-        self
+    /// The same from its beginning, whatever the client wants: it has seen the end of what was there, and this came after.
+    #[must_use]
+    pub(super) fn without_tail(self) -> Self {
+        Self { tail: None, ..self }
+    }
+
+    pub(super) const fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// How many entries were passed on.
+    pub(super) const fn passed_on(&self) -> u64 {
+        self.passed.entries
     }
 
     /// Copies what was not passed on yet. Errors are the client's: it is gone.
@@ -79,16 +90,13 @@ impl<'a> Reader<'a> {
         let (mut entry, mut skip) = (Vec::new(), None);
         loop {
             entry.clear();
-            let broken =
-                |why: &dyn std::fmt::Display| Copied::Broken(format!("the line to {node} broke: {why}"));
-            match source.read_until(b'\n', &mut entry) {
-                Ok(0) => return out.flush().map(|()| Copied::Whole),
-                Ok(_) if entry.last() == Some(&b'\n') => {}
-                Ok(_) => return Ok(broken(&"it ended inside an entry")),
-                Err(error) => return Ok(broken(&error)),
+            match self.read_entry(&mut source, &mut entry, node) {
+                Ok(true) => {}
+                Ok(false) => return out.flush().map(|()| Copied::Whole),
+                Err(broken) => return Ok(Copied::Broken(broken)),
             }
             let Ok(line) = serde_json::from_slice::<LogLine>(&entry) else {
-                return Ok(broken(&"it holds what is no entry"));
+                return Ok(Copied::Broken(broke(node, &"it holds what is no entry")));
             };
             let skip = skip.get_or_insert_with(|| self.passed.skip(&entry));
             if !skip.takes(&line) {
@@ -100,12 +108,33 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads one entry. False: the log has ended.
+    fn read_entry(
+        &self,
+        source: &mut impl BufRead,
+        entry: &mut Vec<u8>,
+        node: &NodeId,
+    ) -> Result<bool, Broken> {
+        loop {
+            match source.read_until(b'\n', entry) {
+                Ok(_) if entry.last() == Some(&b'\n') => return Ok(true),
+                Ok(_) if entry.is_empty() => return Ok(false),
+                Ok(_) => return Err(broke(node, &"it ended inside an entry")),
+                // A worker that is gone without a word is silent as well: what the master knows of it decides.
+                Err(error) if error.kind() == ErrorKind::TimedOut && self.log.query.follow => {
+                    self.address(node)?;
+                }
+                Err(error) => return Err(broke(node, &error)),
+            }
+        }
+    }
+
     fn pass_on(&mut self, entry: &[u8], line: &LogLine, out: &mut StreamWriter) -> io::Result<()> {
         let Some(output) = line.stream else {
             out.trailer("1");
             return if self.log.query.as_lines { out.write_all(entry) } else { Ok(()) };
         };
-        self.passed.note(entry, line, output, self.log.query.tail.is_none());
+        self.passed.note(entry, line, output, self.tail.is_none());
         if self.log.query.as_lines {
             return out.write_all(entry);
         }
@@ -117,23 +146,29 @@ impl<'a> Reader<'a> {
     }
 
     fn open(&self, node: &NodeId) -> Result<Stream, Copied> {
-        let broken = |why: String| Copied::Broken(format!("{node} can't be reached: {why}"));
-        let Some(known) = self.log.state.node(node) else { return Err(broken("it was removed".to_owned())) };
-        if known.value.status == NodeStatus::Offline {
-            return Err(broken("it is offline".to_owned()));
-        }
-        let address = NodeAddress { host: known.value.hostname, port: known.value.port };
+        let address = self.address(node).map_err(Copied::Broken)?;
         let query = &self.log.query;
         // What was passed on already is left out here, not there: the last lines are others by now.
-        let tail = query.tail.filter(|_| self.passed.entries == 0);
+        let tail = self.tail.filter(|_| self.passed.entries == 0);
         let path = query.path(&self.log.task, self.attempt, tail);
         let silence = if query.follow { FOLLOWED_SILENCE } else { SILENCE };
         let opened = Client::new(&format!("http://{address}"))
             .and_then(|client| client.stream(&path, &[("Accept", MEDIA_TYPE)], silence));
         opened.map_err(|error| {
             let is_unknown = error.problem().is_some_and(|problem| problem.status == 404);
-            if is_unknown { Copied::Unknown } else { broken(error.to_string()) }
+            if is_unknown { Copied::Unknown } else { Copied::Broken(out_of_reach(node, &error, true)) }
         })
+    }
+
+    /// Where a node is to be reached, which an offline one is not.
+    fn address(&self, node: &NodeId) -> Result<NodeAddress, Broken> {
+        let Some(known) = self.log.state.node(node) else {
+            return Err(out_of_reach(node, &"it was removed", false));
+        };
+        if known.value.status == NodeStatus::Offline {
+            return Err(out_of_reach(node, &"it is offline", false));
+        }
+        Ok(NodeAddress { host: known.value.hostname, port: known.value.port })
     }
 
     pub(super) fn complain_once(&mut self, why: &str, out: &mut StreamWriter) -> io::Result<()> {
@@ -141,8 +176,16 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         self.has_complained = true;
-        self.log.notice(out, why, self.attempt)
+        self.log.notice(out, why, Some(self.attempt))
     }
+}
+
+fn out_of_reach(node: &NodeId, why: &dyn Display, may_heal: bool) -> Broken {
+    Broken { why: format!("{node} can't be reached: {why}"), may_heal }
+}
+
+fn broke(node: &NodeId, why: &dyn Display) -> Broken {
+    Broken { why: format!("the line to {node} broke: {why}"), may_heal: true }
 }
 
 impl Passed {

@@ -115,6 +115,8 @@ impl Logs {
         responder.stream(head, move |out| {
             let gone = out.gone().clone();
             match logs.write(&task, attempt, &query, out, &gone)? {
+                // A worker that stops cuts the answer off: an orderly end would say that nothing more comes.
+                _ if gone.requested() => return Err(io::Error::other("the log was left in the midst")),
                 Completeness::Whole => {}
                 Completeness::Incomplete => out.trailer("1"),
             }

@@ -15,6 +15,7 @@ mod frame;
 mod index;
 mod stored;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
@@ -30,6 +31,9 @@ use crate::model::id::{Attempt, TaskId};
 use draft::Draft;
 use index::{Index, LogFile};
 use stored::StoredLog;
+
+/// How many forgotten tasks are remembered: more than one beat tells of.
+const MOST_FORGOTTEN: usize = 4_000;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub struct LogStore {
     last_number: AtomicU64,
     index: Mutex<Index>,
     collecting: Mutex<Vec<(TaskId, Attempt)>>,
+    /// The tasks whose logs were forgotten last: an attempt may still be ending then.
+    forgotten: Mutex<VecDeque<TaskId>>,
 }
 
 /// A collection that is under way, until this is dropped.
@@ -132,6 +138,7 @@ impl LogStore {
             last_number,
             index: Mutex::new(index),
             collecting: Mutex::default(),
+            forgotten: Mutex::default(),
         };
         store.remove(superseded);
         store.evict();
@@ -164,6 +171,11 @@ impl LogStore {
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io)?;
         let replaced = self.index.lock().insert(file, bytes);
         self.remove(replaced);
+        let is_forgotten = self.forgotten.lock().contains(task);
+        if is_forgotten {
+            let files = self.index.lock().forget(task);
+            self.remove(files);
+        }
         self.evict();
         Ok(())
     }
@@ -200,10 +212,19 @@ impl LogStore {
         }
     }
 
-    /// Removes the logs of all attempts at a task. Blocks on the disk.
+    /// Removes the logs of all attempts at a task, and those that are collected later in this process, such as that of
+    /// an attempt which is still ending because its node was given up before. Blocks on the disk.
     pub fn forget(&self, task: &TaskId) {
-        let forgotten = self.index.lock().forget(task);
-        self.remove(forgotten);
+        {
+            // Order: before the index, so that a collection which ends meanwhile is in one of the two.
+            let mut forgotten = self.forgotten.lock();
+            if forgotten.len() >= MOST_FORGOTTEN {
+                forgotten.pop_front();
+            }
+            forgotten.push_back(task.clone());
+        }
+        let files = self.index.lock().forget(task);
+        self.remove(files);
     }
 
     /// What all logs take on the disk, in whole blocks. Never blocks on it.

@@ -127,9 +127,10 @@ fn one_that_ends_at_once_is_not_said_to_run() {
 fn a_missing_image_is_fetched_and_what_comes_is_told() {
     let mut stage = new();
     stage.on("create app:1", missing()).does(&["note pulling app:1", "tell pulling app:1"]);
-    let some = PullProgress { current_bytes: 1 << 20, total_bytes: 0 };
+    let some = PullProgress { current_bytes: 412_345_678, total_bytes: 1_100_000_000 };
     stage.on("pull app:1", Answer::Pull(PullNews::Progress(some)));
-    stage.does(&["note pulling 1 MiB", "tell pulling 1 MiB"]);
+    let told = ["note pulling 412 MB of 1.1 GB", "tell pulling 412 MB of 1.1 GB"];
+    stage.does(&told);
     stage.on("pull app:1", Answer::Pull(PullNews::None));
     stage.on("pull app:1", Answer::Pull(PullNews::Done(Ok(())))).on("create app:1", created());
     stage.asks("note container c1");
