@@ -166,6 +166,13 @@ impl State {
         })
     }
 
+    /// Counts ids instead of drawing them, so that the same run makes the same ones.
+    #[must_use]
+    pub fn counting_ids(self) -> Self {
+        self.ids.count(self.settings.epoch);
+        self
+    }
+
     /// The journal that makes its changes durable.
     pub const fn journal(&self) -> &Arc<Journal> {
         &self.journal
@@ -241,10 +248,11 @@ impl State {
     /// right away.
     pub fn schedule(&self, now: Now) -> (AsOf<Vec<Placed>>, bool) {
         let (mut nodes, mut tasks) = self.locks.write_both();
+        // Also while the store fails: a back-off that is over must not be waited for again and again.
+        tasks.release(now.mono);
         if self.journal.is_failing() {
             return (AsOf { value: Vec::new(), at: self.position(&*tasks) }, false);
         }
-        tasks.release(now.mono);
         tasks.note_look(now.wall);
         let plan = schedule::plan(&nodes, &tasks, PLACED_AT_ONCE);
         let more = plan.placements.len() == PLACED_AT_ONCE;
