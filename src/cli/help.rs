@@ -208,7 +208,8 @@ Usage: podling events [FLAGS]
 Prints what happened to tasks and nodes of late, oldest first, a line each: when, what, which, how it is
 since. The master keeps the last 10,000 events of its present run.
 
-  -f, --follow            what happens from now on, until stopped; a line that breaks is taken up where it broke
+  -f, --follow            what happens from now on, until stopped; a line that breaks is taken up where
+                          it broke
   -o, --output FORM       table or json, the API's own objects [table]
 
 Events that are lost are told of on stderr.
