@@ -280,7 +280,10 @@ fn a_wrong_command_line_is_one_line_and_2() {
         ("ps --token-file /nowhere/t", "podling ps: --token-file: /nowhere/t: "),
         ("help nonsense", "podling help: there is no such command"),
         ("node drain", "podling node: NODE is missing"),
-        ("node drian worker-1", "podling node: \"drian\" must be cordon, uncordon, drain, rm: did you mean drain?"),
+        (
+            "node drian worker-1",
+            "podling node: \"drian\" must be cordon, uncordon, drain, rm: did you mean drain?",
+        ),
         ("why web -o name", "podling why: -o: must be table or json"),
         ("events -o wide", "podling events: -o: \"wide\" must be table or json"),
         ("top -o wide", "podling top: -o: \"wide\" must be table or json"),
