@@ -40,7 +40,7 @@ pub struct NodeEntry {
     cpu_used: CpuMillis,
     memory_used: MemoryBytes,
     /// Ports of its host that its tasks have.
-    ports: BTreeMap<HostPort, TaskId>,
+    ports: BTreeSet<(HostPort, TaskId)>,
     /// When it was last heard, in the master's running time.
     heard: Mono,
     heard_at: WallTime,
@@ -229,7 +229,7 @@ impl Nodes {
             assigned: 0,
             cpu_used: CpuMillis::default(),
             memory_used: MemoryBytes::default(),
-            ports: BTreeMap::new(),
+            ports: BTreeSet::new(),
             heard: self.running_time(now.mono),
             heard_at: now.wall,
             ready: true,

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use podling::control::demand::HostPort;
 use podling::control::nodes::Nodes;
 use podling::control::tasks::{Filter, Tasks};
 use podling::model::id::NodeId;
+use podling::model::spec::Protocol;
 use podling::model::task::TaskStatus;
 use podling::model::time::{Mono, WallTime};
 
@@ -25,6 +27,8 @@ pub(crate) fn dump(nodes: &Nodes, tasks: &Tasks) -> String {
     writeln!(text, "pending {:?}", tasks.pending().collect::<Vec<_>>()).unwrap();
     writeln!(text, "overdue {:?}", tasks.overdue(far)).unwrap();
     writeln!(text, "ended {:?}", tasks.ended_before(WallTime::from_unix_millis(u64::MAX), 1000)).unwrap();
+    let queued: Vec<_> = tasks.queue().in_order().map(|(id, _)| id).collect();
+    writeln!(text, "queued {queued:?}, held back to {:?}", tasks.next_release()).unwrap();
     for name in ["a", "b"] {
         let filter = Filter { name: Some(name.parse().unwrap()), ..Filter::default() };
         let (found, _) = tasks.list(&filter, None, 1000);
@@ -35,7 +39,10 @@ pub(crate) fn dump(nodes: &Nodes, tasks: &Tasks) -> String {
         let live: Vec<_> = tasks.live_on(id).map(|entry| entry.task.id.clone()).collect();
         let used = (entry.assigned(), entry.cpu_used(), entry.memory_used());
         let forget = nodes.logs_to_forget(id);
-        writeln!(text, "{:?} {live:?} {used:?} {forget:?}", entry.node()).unwrap();
+        let kept: Vec<_> = tasks.reserved_on(id).map(|entry| entry.task.id.clone()).collect();
+        let ports = (80..84).map(|port| nodes.port_holder(entry, HostPort { port, protocol: Protocol::Tcp }));
+        let ports: Vec<_> = ports.collect();
+        writeln!(text, "{:?} {live:?} {kept:?} {used:?} {ports:?} {forget:?}", entry.node()).unwrap();
     }
     writeln!(text, "{:?}", nodes.placeable().map(|rank| rank.node().clone()).collect::<Vec<_>>()).unwrap();
     text

@@ -5,7 +5,7 @@ use podling::model::id::{Incarnation, NodeId, Revision, TaskId};
 use podling::model::node::{Availability, NodeAddress, NodeStatus, Registration};
 use podling::model::resources::{CpuMillis, MemoryBytes};
 use podling::model::restart::{Restart, RestartPolicy};
-use podling::model::spec::{OnNodeLost, TaskSpec};
+use podling::model::spec::{OnNodeLost, PortMapping, Ports, Protocol, TaskSpec};
 use podling::model::task::{Ending, Placement, Reason, Step, StopIntent};
 use podling::model::time::WallTime;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ pub(crate) type Wish = (u8, u8);
 
 /// Up to `most` wishes. Creation and placement come more often than the rest, or little would ever run.
 pub(crate) fn wishes(most: usize) -> impl Strategy<Value = Vec<Wish>> {
-    prop::collection::vec((0_u8..20, any::<u8>()), 0..most)
+    prop::collection::vec((0_u8..23, any::<u8>()), 0..most)
 }
 
 /// The change that a wish comes to. None: there is nothing that it could be about. It may still not fit.
@@ -52,8 +52,13 @@ pub(crate) fn change(cluster: &Cluster, (what, whom): Wish, at: Revision) -> Opt
             let words = [Availability::Active, Availability::Cordoned, Availability::Draining];
             Some(Change::Availability { node: known()?, availability: words[usize::from(whom) / 3 % 3] })
         }
+        20 => step(Step::Reserve { node: known()? }),
+        21 => step(Step::Unreserve),
+        22 => step(Step::Move { at: wall }),
         _ if whom > 200 => {
-            let is_free = cluster.tasks.live_on(&known()?).next().is_none();
+            let known = known()?;
+            let is_free =
+                cluster.tasks.live_on(&known).chain(cluster.tasks.reserved_on(&known)).next().is_none();
             is_free.then_some(Change::NodeForgotten { node })
         }
         _ => {
@@ -69,7 +74,14 @@ fn created(at: Revision, whom: u8, wall: WallTime) -> Change {
         let on_node_lost = if index.is_multiple_of(2) { OnNodeLost::Reschedule } else { OnNodeLost::Fail };
         let policy = if index < 2 { RestartPolicy::OnFailure } else { RestartPolicy::Never };
         let restart = Restart { policy, max: None };
-        std::sync::Arc::new(TaskSpec { on_node_lost, restart, ..TaskSpec::clone(&shared) })
+        let port = PortMapping { host: 80 + u16::from(index), container: 80, protocol: Protocol::Tcp };
+        std::sync::Arc::new(TaskSpec {
+            on_node_lost,
+            restart,
+            cpu: Some(CpuMillis(100)),
+            ports: Ports::new(vec![port]).unwrap(),
+            ..TaskSpec::clone(&shared)
+        })
     };
     let new = |index: u8| NewTask {
         id: format!("{:013}{index:013}", at.0).parse().unwrap(),

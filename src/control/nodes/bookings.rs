@@ -29,17 +29,18 @@ impl Nodes {
             entry.memory_used.0 =
                 entry.memory_used.0.saturating_sub(spec.memory.map_or(0, |memory| memory.0));
             for port in spec.ports.as_slice() {
-                let port = HostPort::from(port);
-                if entry.ports.get(&port) == Some(task) {
-                    entry.ports.remove(&port);
-                }
+                entry.ports.remove(&(port.into(), task.clone()));
             }
         });
     }
 
     /// Who has a port of a node's host.
     pub fn port_holder(&self, entry: &NodeEntry, port: HostPort) -> Option<&TaskId> {
-        let on = |node: &NodeId| self.by_id.get(node).and_then(|entry| entry.ports.get(&port));
+        let of_port = |(held, _): &&(HostPort, TaskId)| *held == port;
+        let on = |node: &NodeId| {
+            let (_, task) = self.by_id.get(node)?.ports.iter().find(of_port)?;
+            Some(task)
+        };
         match self.engines.get(&entry.node.registration.engine_id) {
             Some(sharing) => sharing.iter().find_map(on),
             None => on(&entry.node.registration.node_id),
