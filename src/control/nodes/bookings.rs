@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{NodeEntry, Nodes};
+use crate::canary::{Canary, sings};
 use crate::control::demand::HostPort;
 use crate::model::id::{NodeId, TaskId};
 use crate::model::spec::TaskSpec;
@@ -39,6 +40,9 @@ impl Nodes {
 
     /// Who has a port of a node's host.
     pub fn port_holder(&self, entry: &NodeEntry, port: HostPort) -> Option<&TaskId> {
+        if sings(Canary::ForgetsPorts) {
+            return None;
+        }
         let on = |node: &NodeId| self.by_id.get(node).and_then(|entry| entry.ports.get(&port));
         match self.engines.get(&entry.node.registration.engine_id) {
             Some(sharing) => sharing.iter().find_map(on),
