@@ -37,11 +37,23 @@ pub enum Canary {
     ForgetsEnded,
     /// A node gets one task more than it has places.
     OverfillsNodes,
+    /// A port of a host that is taken is given away again.
+    ForgetsPorts,
+    /// A node gets tasks whose labels it lacks.
+    OverlooksLabels,
+    /// A place that is kept for a task is given to others.
+    BooksNoKeptPlace,
+    /// A further try doesn't wait for its back-off.
+    IgnoresBackoff,
+    /// A drain moves tasks that stay where they are.
+    MovesAnybody,
+    /// A task is moved before its image is there.
+    MovesUnready,
 }
 
 impl Canary {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 21] = [
         Self::ForgetsKeys,
         Self::AnswersBeforeCommit,
         Self::KeepsWhatFailed,
@@ -57,6 +69,12 @@ impl Canary {
         Self::TakesLatePushes,
         Self::ForgetsEnded,
         Self::OverfillsNodes,
+        Self::ForgetsPorts,
+        Self::OverlooksLabels,
+        Self::BooksNoKeptPlace,
+        Self::IgnoresBackoff,
+        Self::MovesAnybody,
+        Self::MovesUnready,
     ];
 }
 

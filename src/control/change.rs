@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::canary::{Canary, sings};
 use crate::control::nodes::Nodes;
 use crate::control::tasks::Tasks;
 use crate::model::id::{Attempt, BatchId, Incarnation, NodeId, Revision, TaskId, TaskName};
@@ -192,6 +193,12 @@ pub(super) fn log_keepers(nodes: &Nodes, task: &Task) -> BTreeSet<NodeId> {
     known.map(|on| on.node.clone()).collect()
 }
 
+/// The nodes on which a task's share is booked.
+fn booked(task: &Task) -> impl Iterator<Item = &NodeId> {
+    let kept = task.reserved.iter().filter(|_| !sings(Canary::BooksNoKeptPlace));
+    task.holds_place_on().into_iter().chain(kept)
+}
+
 /// Moves a task on, and keeps the count of what its node's places hold.
 fn advance(
     nodes: &mut Nodes,
@@ -201,15 +208,15 @@ fn advance(
     at: Revision,
     now: Now,
 ) -> Result<(), Misfit> {
-    let held: Vec<NodeId> = tasks.get(id).map_or_else(Vec::new, |task| task.places().cloned().collect());
+    let held: Vec<NodeId> = tasks.get(id).map_or_else(Vec::new, |task| booked(task).cloned().collect());
     let task = match tasks.advance(id, step, at, now.mono) {
         None => return Err(Misfit::NoTask(id.clone())),
         Some(Err(refused)) => return Err(Misfit::Step(id.clone(), refused)),
         Some(Ok(task)) => task,
     };
-    if !task.places().eq(&held) {
+    if !booked(&task).eq(&held) {
         held.iter().for_each(|node| nodes.release(node, id, &task.spec));
-        task.places().for_each(|node| nodes.reserve(node, id, &task.spec));
+        booked(&task).for_each(|node| nodes.reserve(node, id, &task.spec));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! [`plan`] says what is to change about the places; it is asked again and again, and changes nothing where all is as it
 //! should be.
 
+use crate::canary::{Canary, sings};
 use crate::control::demand::Demand;
 use crate::control::nodes::Nodes;
 use crate::control::schedule::{self, Places};
@@ -45,14 +46,15 @@ pub fn plan(nodes: &Nodes, tasks: &Tasks, failed: impl Fn(&TaskId, &NodeId) -> b
 /// Whether a task can be moved off its node, and isn't on the move yet.
 fn may_go(entry: &TaskEntry) -> bool {
     let task = &entry.task;
-    task.spec.on_node_lost.is_leased() && !task.is_to_end() && task.reserved.is_none()
+    let may_leave = task.spec.on_node_lost.is_leased() || sings(Canary::MovesAnybody);
+    may_leave && !task.is_to_end() && task.reserved.is_none()
 }
 
 /// Whether a kept place is of no use any more: the node that keeps it takes nothing now, or the one that the task runs
 /// on isn't drained any more. One whose attempt is being ended needs its place whatever becomes of the drain.
 fn is_void(nodes: &Nodes, task: &Task) -> bool {
     let Some(node) = &task.reserved else { return false };
-    let is_open = nodes.get(node).is_some_and(schedule::keeps_its_word);
+    let is_open = nodes.get(node).is_some_and(|entry| schedule::keeps_its_word(entry, task));
     let is_drained = task
         .holds_place_on()
         .and_then(|node| nodes.get(node))

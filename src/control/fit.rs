@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::canary::{Canary, sings};
 use crate::control::demand::{Demand, HostPort};
 use crate::control::nodes::{NodeEntry, Nodes};
 use crate::model::id::{NodeId, TaskId};
 use crate::model::node::{Availability, NodeStatus};
 use crate::model::resources::{CpuMillis, MemoryBytes};
+use crate::model::spec::Labels;
 
 /// Why a node can't take a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -200,6 +202,12 @@ pub fn has_room(nodes: &Nodes, entry: &NodeEntry, demand: &Demand, given: &Given
     lacking(nodes, entry, demand, given).next().is_none()
 }
 
+/// Whether a node has all labels that are asked for.
+pub(super) fn has_labels(entry: &NodeEntry, asked: &Labels) -> bool {
+    let has = &entry.node().registration.labels;
+    asked.as_map().iter().all(|(key, value)| has.get(key) == Some(value)) || sings(Canary::OverlooksLabels)
+}
+
 /// What an open node lacks for this demand.
 fn lacking<'a>(
     nodes: &'a Nodes,
@@ -211,7 +219,7 @@ fn lacking<'a>(
     let (cpu, memory) = given.of(&said.node_id);
     let labels = demand.labels.iter().filter_map(move |(key, needs)| {
         let has = said.labels.get(key);
-        let lacks = has != Some(needs);
+        let lacks = has != Some(needs) && !sings(Canary::OverlooksLabels);
         lacks.then(|| Unfit::Constraint { key: key.clone(), needs: needs.clone(), has: has.cloned() })
     });
     let free = CpuMillis(entry.cpu_free().0.saturating_sub(cpu.0));

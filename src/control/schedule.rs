@@ -61,14 +61,18 @@ fn kept_places(nodes: &Nodes, tasks: &Tasks, most: usize) -> Vec<(TaskId, NodeId
     let ready = tasks.reserved().map(|entry| &entry.task).filter(|task| waits(task));
     let placed = ready.filter_map(|task| {
         let node = task.reserved.as_ref()?;
-        nodes.get(node).is_some_and(keeps_its_word).then(|| (task.id.clone(), node.clone()))
+        nodes
+            .get(node)
+            .is_some_and(|entry| keeps_its_word(entry, task))
+            .then(|| (task.id.clone(), node.clone()))
     });
     placed.take(most).collect()
 }
 
-/// Whether a node still takes what it keeps a place for.
-pub(super) fn keeps_its_word(entry: &NodeEntry) -> bool {
+/// Whether a node still takes the task that it keeps a place for. It may have registered with other labels since.
+pub(super) fn keeps_its_word(entry: &NodeEntry, task: &Task) -> bool {
     entry.node().availability == Availability::Active
+        && fit::has_labels(entry, &task.spec.constraints)
         && fit::obstacle(entry).is_none_or(|obstacle| obstacle == Obstacle::Capacity)
 }
 

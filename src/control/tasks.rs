@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::canary::{Canary, sings};
 use crate::model::id::{BatchId, NodeId, Revision, TaskId, TaskName};
 use crate::model::task::{Refused, Step, Task, TaskState, TaskStatus};
 use crate::model::time::{Mono, WallTime};
@@ -274,7 +275,8 @@ impl Tasks {
         if let Some(node) = &task.reserved {
             self.reserved_on.entry(node.clone()).or_default().insert(task.id.clone());
         }
-        if task.status() == TaskStatus::Pending && task.backoff().is_zero() {
+        let waits = !task.backoff().is_zero() && !sings(Canary::IgnoresBackoff);
+        if task.status() == TaskStatus::Pending && !waits {
             self.queue.insert(task);
         } else if task.status() == TaskStatus::Pending {
             self.held_back.insert((entry.due(), task.id.clone()));

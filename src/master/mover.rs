@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::canary::{Canary, sings};
 use crate::master::dispatch::Dispatcher;
 use crate::master::images::{self, NotPrepared, Prepared};
 use crate::master::journal::Fate;
@@ -92,6 +93,9 @@ impl Mover {
     ) -> Option<AsOf<Move>> {
         let pair = (asked.attempt.task.clone(), asked.node.clone());
         let (why, is_hopeless) = match said {
+            Ok(Prepared::Pulling { .. }) if sings(Canary::MovesUnready) => {
+                return state.move_off(&asked.attempt, &asked.node, now);
+            }
             Ok(Prepared::Present) => return state.move_off(&asked.attempt, &asked.node, now),
             Ok(Prepared::Pulling { detail }) => {
                 self.silent.remove(&pair);

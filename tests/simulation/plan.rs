@@ -109,7 +109,7 @@ impl Plan {
             nodes,
             machines,
             clients: usize::try_from(rng.within(1, 3)).unwrap_or(1),
-            capacity: u32::try_from(rng.within(1, 5)).unwrap_or(1),
+            capacity: u32::try_from(rng.within(1, 6)).unwrap_or(1),
             trouble_ends,
             troubles,
         }

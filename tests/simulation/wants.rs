@@ -38,8 +38,8 @@ pub(crate) fn spec(rng: &mut Rng) -> TaskSpec {
 fn behaviour(rng: &mut Rng) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     let run_ms = match rng.within(0, 10) {
-        0..4 => rng.within(0, 50),
-        4..8 => rng.within(500, 15_000),
+        0..3 => rng.within(0, 50),
+        3..6 => rng.within(500, 15_000),
         _ => rng.within(20_000, 70_000),
     };
     env.insert("HOLLOW_RUN_MS".to_owned(), run_ms.to_string());

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{NodeEntry, Nodes};
+use crate::canary::{Canary, sings};
 use crate::control::demand::HostPort;
 use crate::model::id::{NodeId, TaskId};
 use crate::model::spec::TaskSpec;
@@ -36,6 +37,9 @@ impl Nodes {
 
     /// Who has a port of a node's host.
     pub fn port_holder(&self, entry: &NodeEntry, port: HostPort) -> Option<&TaskId> {
+        if sings(Canary::ForgetsPorts) {
+            return None;
+        }
         let of_port = |(held, _): &&(HostPort, TaskId)| *held == port;
         let on = |node: &NodeId| {
             let (_, task) = self.by_id.get(node)?.ports.iter().find(of_port)?;

@@ -206,3 +206,25 @@ fn the_running_containers_identity_is_kept_to_the_end() {
     assert_eq!(ended.container.map(|id| id.to_string()).as_deref(), Some("c0ffee"));
     assert_eq!(ended.started_at, Some(at(3)));
 }
+
+#[test]
+fn an_attempt_that_is_moved_is_followed_by_another_whatever_its_code() {
+    let spec = TaskSpec {
+        network: Network::None,
+        on_node_lost: OnNodeLost::Reschedule,
+        ..TaskSpec::of_image("busybox".parse().unwrap())
+    };
+    let moves = |reason, exit_code| {
+        let id = "01JD0000000000000000000000".parse().unwrap();
+        let mut task = Task::new(id, "web".parse().unwrap(), Arc::new(spec.clone()), None, at(1));
+        let reserve = Step::Reserve { node: "worker-2".parse().unwrap() };
+        for step in [place(), start(), reserve, Step::Move { at: at(4) }, end(reason, Some(exit_code))] {
+            task.advance(step).unwrap();
+        }
+        task.status()
+    };
+    assert_eq!(moves(Some(Reason::Stopped), 143), TaskStatus::Pending);
+    // A worker that began anew knows no more than the code.
+    assert_eq!(moves(Some(Reason::ExitCode), 143), TaskStatus::Pending);
+    assert_eq!(moves(None, 0), TaskStatus::Completed);
+}

@@ -47,11 +47,13 @@ pub(super) fn ending(observed: &Observed, facts: &Facts) -> Ending {
 }
 
 /// Whether a container that ended `at` did so after it was sent a signal. The Engine tells its end by the wall clock
-/// alone: where somebody has set that since the signal, the exit code must do; one without a meaning is none.
+/// alone: where somebody has set that since the signal, or back since the end, the exit code must do; one without a
+/// meaning is none.
 fn came_after(signalled: Now, at: WallTime, code: Option<i32>, now: Now) -> bool {
     let by_wall = Duration::from_millis(now.wall.unix_millis().abs_diff(signalled.wall.unix_millis()));
     let by_boot = now.mono.since(signalled.mono);
-    let was_set = now.wall < signalled.wall || by_wall.abs_diff(by_boot) > STEADY;
+    let is_ahead = at.since(now.wall) > STEADY;
+    let was_set = is_ahead || now.wall < signalled.wall || by_wall.abs_diff(by_boot) > STEADY;
     if was_set { matches!(code, Some(CODE_TERM | CODE_KILL)) } else { signalled.wall <= at }
 }
 
@@ -175,6 +177,15 @@ mod tests {
                 assert_eq!(reason(&exited(137, true), &facts), Some(Reason::OomKilled), "{set_to}");
             }
         }
+    }
+
+    #[test]
+    fn where_the_wall_clock_was_set_back_since_the_end_the_code_decides() {
+        let mono = Mono::default() + Duration::from_secs(9);
+        let now = Now { wall: WallTime::from_unix_millis(2_000), mono };
+        let facts = Facts { now, pulled: Some(Cause::Lease), signalled_at: Some(now), ..loose() };
+        assert_eq!(reason(&exited(0, false), &facts), None);
+        assert_eq!(reason(&exited(143, false), &facts), Some(Reason::LeaseExpired));
     }
 
     #[test]
