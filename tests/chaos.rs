@@ -8,6 +8,8 @@
 #![expect(clippy::print_stdout, reason = "a run says its plan and what it came to")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a figure is read from a few kinds of entries")]
 
+#[path = "chaos/applier.rs"]
+mod applier;
 #[expect(dead_code, reason = "the checker's own tests use the rest of it")]
 #[path = "support/checker/mod.rs"]
 mod checker;
@@ -68,6 +70,7 @@ use std::sync::Arc;
 use podling::model::id::ClusterId;
 use podling::runtime::signals::Signals;
 
+use applier::Applier;
 use checker::history::{History, Terms};
 use clients::Clients;
 use engine_api::EngineApi;
@@ -115,6 +118,7 @@ fn whatever_breaks_nothing_is_lost_run_twice_or_left_behind() {
     let standings = site.servers.values().map(|server| (server.who, server.standing()));
     let probes = Probes::begin(standings.collect(), &recorder);
     let clients = Clients::begin(settings.seed, &recorder);
+    let applier = Applier::begin(site.folder());
     let operator = Operator::begin(settings.seed, settings.workers, settings.times);
 
     let mut faults = Faults {
@@ -127,6 +131,7 @@ fn whatever_breaks_nothing_is_lost_run_twice_or_left_behind() {
     faults.put_in(&plan, settings.millis());
     clients.end();
     let drains = operator.end();
+    let applied = applier.end();
     let extra = if settings.times == Times::REAL { settings.times.node_timeout } else { 0 };
     let mut rest = rest::wait(&mut faults, &watches, extra);
     let counts = std::mem::take(&mut faults.counts);
@@ -137,7 +142,8 @@ fn whatever_breaks_nothing_is_lost_run_twice_or_left_behind() {
     rest::record(&mut rest, &site.data_of(Who::Master), &recorder);
 
     let history = recorder.history(terms(&cluster, settings.times));
-    let summary = Summary::of(settings, counts, &history, &rest, &samples, site.surprises.len(), drains);
+    let summary =
+        Summary::of(settings, counts, &history, &rest, &samples, site.surprises.len(), drains, applied);
     judge(&settings, &site, &history, &summary);
 }
 

@@ -13,8 +13,14 @@ mod broken;
 #[expect(dead_code, reason = "the other test crates use the rest of it")]
 #[path = "support/checker/mod.rs"]
 mod checker;
+#[path = "checker/edits.rs"]
+mod edits;
 #[path = "checker/good.rs"]
 mod good;
+#[path = "checker/operator.rs"]
+mod operator;
+#[path = "checker/placing.rs"]
+mod placing;
 #[path = "checker/story.rs"]
 mod story;
 #[path = "checker/users.rs"]
@@ -36,9 +42,14 @@ const REACHED: &[&str] = &[
     "a full store refused",
     "a lease ended a container",
     "a lease ended a container, and the master heard of it",
+    "a kept place was given back",
     "a lost node came back",
     "a new worker told of an end by its code",
+    "a move ended a container",
+    "a moved task runs elsewhere",
     "a node was cut off",
+    "a node was drained",
+    "a place was kept",
     "a read",
     "a read of what is gone",
     "a removal",
@@ -49,8 +60,10 @@ const REACHED: &[&str] = &[
     "a task that fits waited for a moment",
     "a task waited too long",
     "a task was lost",
+    "a task was moved",
     "a task was rescheduled",
     "a task was stopped before it ran",
+    "a task was tried again",
     "a user's stop ended a container",
     "a worker was killed",
     "a worker was paused",
@@ -134,6 +147,7 @@ fn what_was_never_recorded_makes_no_history_bad() {
         "Unplaced",
         "WorkerBegan",
         "BeatAnswered",
+        "HasImage",
         "Made",
         "Started",
         "Ended",

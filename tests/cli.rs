@@ -135,8 +135,6 @@ fn what_is_not_there_is_said_in_one_line() {
         ("wait nope", "there is no task \"nope\""),
         ("stop nope", "there is no task \"nope\""),
         ("rm nope", "there is no task \"nope\""),
-        ("run x --image y --restart always", "restart: only the policy never is supported yet"),
-        ("run x --image y --constraint a=b", "constraints: is not supported yet"),
         ("run x --image y --network node", "network: node is not supported yet"),
     ] {
         assert_eq!(master.says(line), (1, String::new(), format!("podling: {says}\n")), "podling {line}");
@@ -281,8 +279,12 @@ fn a_wrong_command_line_is_one_line_and_2() {
         ("ps --master https://127.0.0.1", "podling ps: --master: \"https://127.0.0.1\": https is not"),
         ("ps --token-file /nowhere/t", "podling ps: --token-file: /nowhere/t: "),
         ("help nonsense", "podling help: there is no such command"),
-        ("why web", "podling why: not supported yet"),
-        ("node drain worker-1", "podling node: not supported yet"),
+        ("node drain", "podling node: NODE is missing"),
+        (
+            "node drian worker-1",
+            "podling node: \"drian\" must be cordon, uncordon, drain, rm: did you mean drain?",
+        ),
+        ("why web -o name", "podling why: -o: must be table or json"),
         ("events -o wide", "podling events: -o: \"wide\" must be table or json"),
         ("top -o wide", "podling top: -o: \"wide\" must be table or json"),
         ("top web", "podling top: unexpected argument \"web\""),

@@ -11,7 +11,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::thread::{self, JoinHandle};
+use std::process::{Child, Stdio};
 
 use podling::api::routes;
 use podling::api::wire::task::TaskView;
@@ -32,10 +32,21 @@ fn on_failure(max: u32) -> Value {
     json!({"policy": "on-failure", "max": max})
 }
 
-/// `podling logs -f`, beside the test.
-fn follow(cluster: &Cluster, id: &str) -> JoinHandle<Said> {
-    let command = cluster.podling_command(&cluster.master.url(), &["logs", "-f", id]);
-    thread::spawn(move || Said::of(command))
+/// `podling logs -f`, beside the test. What it says fits a pipe.
+struct Follower(Child);
+
+impl Follower {
+    fn of(cluster: &Cluster, id: &str) -> Self {
+        let mut command = cluster.podling_command(&cluster.master.url(), &["logs", "-f", id]);
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Waits for its end.
+    fn said(self) -> Said {
+        let output = self.0.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
 }
 
 /// What stands on stderr where these attempts were tried on these nodes.
@@ -69,7 +80,7 @@ fn table(cluster: &Cluster, id: &str) -> Vec<Vec<String>> {
 fn each_try_is_kept_with_its_log_and_the_wait_for_the_next_is_shown() {
     let mut cluster = Cluster::start(MasterOptions::default());
     let id = cluster.create(&tries("fails", on_failure(2), "exit 7")).task_id.to_string();
-    let follower = follow(&cluster, &id);
+    let follower = Follower::of(&cluster, &id);
     cluster.start_worker("worker-1", WorkerOptions::default());
     for says in ["pending: backoff 1s (exit 7, try 1)", "pending: backoff 2s (exit 7, try 2)"] {
         wait_until("ps shows the back-off", || cluster.podling_ok(&["ps"]).contains(says));
@@ -80,7 +91,7 @@ fn each_try_is_kept_with_its_log_and_the_wait_for_the_next_is_shown() {
     let end = cluster.task(&id);
     assert_eq!((end.status, end.reason, end.attempt.0), (TaskStatus::Failed, Some(Reason::ExitCode), 3));
 
-    let live = follower.join().unwrap();
+    let live = follower.said();
     assert!(live.code == Some(0) && told_live(&live.stderr, &["worker-1"; 3]), "{live:?}");
     let words: Vec<&str> = live.stdout.lines().collect();
     assert_eq!(words.len(), 3, "{words:?}");
@@ -125,12 +136,12 @@ fn what_is_always_tried_again_ends_when_it_is_told_to() {
     let cluster = Cluster::with_workers(1);
     let always = json!({"policy": "always"});
     let id = cluster.create(&tries("again", always, "exit 0")).task_id.to_string();
-    let follower = follow(&cluster, &id);
+    let follower = Follower::of(&cluster, &id);
     waits_again(&cluster, &id, 3);
     assert_eq!(cluster.podling(&["stop", &id]).code, Some(0));
     let end = cluster.wait_for_end(&id);
     assert_eq!((end.status, end.attempts.len() >= 2), (TaskStatus::Stopped, true), "{end:?}");
-    let said = follower.join().unwrap();
+    let said = follower.said();
     assert_eq!((said.code, said.stdout.lines().count()), (Some(0), end.attempts.len()), "{said:?}");
 }
 
@@ -152,13 +163,13 @@ fn a_try_that_ran_out_of_memory_says_so() {
 fn a_worker_that_is_killed_between_two_tries_loses_no_log() {
     let mut cluster = Cluster::with_workers(1);
     let id = cluster.create(&tries("fails", on_failure(2), "exit 3")).task_id.to_string();
-    let follower = follow(&cluster, &id);
+    let follower = Follower::of(&cluster, &id);
     waits_again(&cluster, &id, 2);
     cluster.worker_mut("worker-1").kill9();
     cluster.start_worker_again("worker-1");
     let end = cluster.wait_for_end(&id);
     assert_eq!((end.attempt.0, end.exit_code), (3, Some(3)), "{end:?}");
-    let (live, after) = (follower.join().unwrap(), cluster.podling(&["logs", "-f", &id]));
+    let (live, after) = (follower.said(), cluster.podling(&["logs", "-f", &id]));
     assert!(live.code == Some(0) && told_live(&live.stderr, &["worker-1"; 3]), "{live:?}");
     assert_eq!((after.code, after.stderr), (Some(0), told(&["worker-1"; 3])));
     assert_eq!((live.stdout.lines().count(), &live.stdout), (3, &after.stdout));
@@ -226,7 +237,7 @@ fn a_lost_nodes_attempt_has_its_log_there_until_the_task_is_removed() {
     cluster.wait_for_running(&id);
     wait_until("it has written", || !cluster.log(&id, "").is_empty());
     let first = cluster.log(&id, "");
-    let follower = follow(&cluster, &id);
+    let follower = Follower::of(&cluster, &id);
     cluster.start_worker("worker-2", WorkerOptions::default());
     cluster.worker_mut("worker-1").kill9();
     cluster
@@ -249,7 +260,7 @@ fn a_lost_nodes_attempt_has_its_log_there_until_the_task_is_removed() {
         (Some(0), "--- attempt 1 on worker-1 ---\n--- attempt 2 on worker-2 ---\n")
     );
     assert!(said.stdout.starts_with(&first) && said.stdout.lines().count() == 2, "{}", said.stdout);
-    let live = follower.join().unwrap();
+    let live = follower.said();
     assert_eq!(live.stdout, said.stdout, "each line once: {}", live.stderr);
 
     wait_until("both have it", || {

@@ -20,6 +20,9 @@ use support::dockerd::Dockerd;
 use support::part::{LONG, wait_until, within};
 use support::{Cluster, MasterOptions, WorkerOptions, obeys, script};
 
+/// Less than the worker waits for its Engine, and more than it keeps whoever asks waiting.
+const SOONER: Duration = Duration::from_secs(8);
+
 /// A task that keeps a processor busy until it is told to end.
 fn works(name: &str) -> Value {
     script(name, "trap 'exit 0' TERM; while :; do :; done")
@@ -56,7 +59,7 @@ fn a_busy_task_shows_above_an_idle_one_and_an_offline_node_as_such() {
 
     let (first, second) = (stats(&cluster, nodes[0].as_str()), stats(&cluster, nodes[1].as_str()));
     let (busy, idle) = (of(&first, "busy"), of(&second, "idle"));
-    assert!(busy.cpu_millis > idle.cpu_millis && busy.cpu_millis > 100, "{busy:?} {idle:?}");
+    assert!(busy.cpu_millis > idle.cpu_millis, "{busy:?} {idle:?}");
     assert!(busy.memory_bytes > 0 && idle.memory_bytes > 0, "{busy:?} {idle:?}");
     assert_eq!((busy.task_id.as_str(), busy.attempt.0), (ids[0].as_str(), 1));
     assert!(first.cpu_millis >= busy.cpu_millis && first.memory_bytes >= busy.memory_bytes, "{first:?}");
@@ -65,6 +68,7 @@ fn a_busy_task_shows_above_an_idle_one_and_an_offline_node_as_such() {
     cluster.wait_for_node("worker-2", NodeStatus::Offline);
     let problem = cluster.refusal("GET", &routes::node_stats("worker-2"), None);
     assert_eq!((problem.status, problem.code.as_ref()), (503, "node_unreachable"), "{problem}");
+    assert!(problem.detail.ends_with("it is offline"), "{problem}");
     let problem = cluster.refusal("GET", &routes::node_stats("nobody"), None);
     assert_eq!((problem.status, problem.code.as_ref()), (404, "node_not_found"), "{problem}");
 
@@ -119,18 +123,16 @@ fn an_engine_that_hangs_gives_no_figures_and_an_image_is_not_waited_for() {
     engine.stand_still();
     // Before and after the worker knows that it hangs.
     for _ in 0..2 {
-        let began = clock::mono();
         // The figures of a moment ago are still given.
-        let problem = within(LONG, "it gives no figures", || {
-            let asked = cluster.ask("GET", &routes::node_stats("worker-1"), None);
-            asked.err().and_then(|error| error.problem().cloned())
-        });
+        let silent = within(LONG, "it gives no figures", || worker.get::<Value>(routes::STATS, SOONER).err());
+        let (image, wanted) = (json!({"image": "a/b"}), (503, "engine", Some(1)));
+        let none = worker.post::<Value>(routes::IMAGES, &image, SOONER, false).unwrap_err();
+        for error in [&silent, &none] {
+            let problem = error.problem().unwrap_or_else(|| panic!("{error}"));
+            assert_eq!((problem.status, problem.code.as_ref(), problem.retry_after_secs), wanted);
+        }
+        let problem = cluster.refusal("GET", &routes::node_stats("worker-1"), None);
         assert_eq!((problem.status, problem.code.as_ref()), (503, "node_unreachable"), "{problem}");
-        let asked = worker.post::<Value>(routes::IMAGES, &json!({"image": "a/b"}), LONG, false).unwrap_err();
-        let problem = asked.problem().unwrap();
-        assert_eq!((problem.status, problem.code.as_ref()), (503, "engine"), "{problem}");
-        assert!(problem.retry_after_secs.is_some());
-        assert!(clock::mono().since(began) < Duration::from_secs(20), "a bound, not a measure");
         wait_until("the master knows that the engine does not answer", || {
             cluster.node("worker-1").unwrap().detail.is_some()
         });

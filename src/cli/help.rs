@@ -161,8 +161,8 @@ Shows what a task wrote: its stdout on stdout, its stderr on stderr, byte for by
   --attempt N     only this attempt's
   --direct        straight from the worker, not by way of the master
 
-Without -f it shows the last attempt that wrote something. With it, a line on stderr says where another attempt
-begins. Exits with 1 where a part of the log can't be had, which stderr names.
+Without -f it shows the last attempt that wrote something. With it, a line on stderr says where another
+attempt begins. Exits with 1 where a part of the log can't be had, which stderr names.
 
 Example:
   podling logs web -f --tail 100
@@ -208,7 +208,8 @@ Usage: podling events [FLAGS]
 Prints what happened to tasks and nodes of late, oldest first, a line each: when, what, which, how it is
 since. The master keeps the last 10,000 events of its present run.
 
-  -f, --follow            what happens from now on, until stopped; a line that breaks is taken up where it broke
+  -f, --follow            what happens from now on, until stopped; a line that breaks is taken up where
+                          it broke
   -o, --output FORM       table or json, the API's own objects [table]
 
 Events that are lost are told of on stderr.

@@ -151,6 +151,7 @@ pub fn apply(
         Change::Advanced { task, step } => advance(nodes, tasks, task, step.clone(), at, now)?,
         Change::Forgotten { task } => {
             let gone = tasks.remove(task).ok_or_else(|| Misfit::NoTask(task.clone()))?;
+            tasks.spend_key(&gone);
             for node in log_keepers(nodes, &gone) {
                 nodes.forget_log(&node, task, at);
             }

@@ -5,11 +5,9 @@
 //! made it. What isn't journaled (when a node was heard, since when a task waits) begins anew, as after any start.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use crate::control::change::Creation;
 use crate::control::nodes::{NodeEntry, Nodes};
-use crate::control::tasks::{TaskEntry, Tasks};
+use crate::control::tasks::{KeyRecord, TaskEntry, Tasks};
 use crate::model::id::{Revision, TaskId};
 use crate::model::node::Node;
 use crate::model::task::Task;
@@ -22,14 +20,14 @@ pub struct Snapshot {
     pub nodes: Vec<NodeEntry>,
     /// By id.
     pub tasks: Vec<TaskEntry>,
-    /// The creations whose keys are still kept, oldest first.
-    pub keys: Vec<(Revision, Arc<Creation>)>,
+    /// The idempotency keys that are still kept, oldest first.
+    pub keys: Vec<(String, KeyRecord)>,
 }
 
 impl Snapshot {
     /// Copies what is there.
     pub fn of(nodes: &Nodes, tasks: &Tasks) -> Self {
-        let keys = tasks.keys().iter().map(|(_, record)| (record.at, Arc::clone(&record.creation)));
+        let keys = tasks.keys().iter().map(|(key, record)| (key.to_owned(), record.clone()));
         Self {
             nodes: nodes.iter().cloned().collect(),
             tasks: tasks.iter().cloned().collect(),
@@ -55,9 +53,7 @@ pub fn restore_task(nodes: &mut Nodes, tasks: &mut Tasks, task: Task, changed: R
     tasks.insert(task, changed, now.mono);
 }
 
-/// Takes up an idempotency key, where the creation has one.
-pub fn restore_key(tasks: &mut Tasks, creation: &Creation, at: Revision) {
-    if let Some(key) = &creation.key {
-        tasks.keys_mut().remember(key, creation, at);
-    }
+/// Takes up an idempotency key.
+pub fn restore_key(tasks: &mut Tasks, key: String, record: KeyRecord) {
+    tasks.keys_mut().put(key, record);
 }

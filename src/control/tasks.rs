@@ -255,6 +255,13 @@ impl Tasks {
         Some(entry.task)
     }
 
+    /// Spends the key of a task that was removed for good, where it was the last of its creation.
+    pub(super) fn spend_key(&mut self, gone: &Task) {
+        if gone.batch.as_ref().is_none_or(|batch| !self.by_batch.contains_key(&batch.id)) {
+            self.keys.spend(gone);
+        }
+    }
+
     fn index(&mut self, entry: &TaskEntry) {
         let task = &entry.task;
         self.by_status.entry(task.status()).or_default().insert(task.id.clone());

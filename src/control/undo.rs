@@ -6,7 +6,7 @@
 
 use crate::control::change::{Change, log_keepers};
 use crate::control::nodes::{NodeEntry, Nodes};
-use crate::control::tasks::{TaskEntry, Tasks};
+use crate::control::tasks::{KeyRecord, TaskEntry, Tasks};
 use crate::model::id::{NodeId, TaskId};
 
 /// What was there before a change.
@@ -16,6 +16,8 @@ pub struct Undo {
     node: Option<(NodeId, Option<NodeEntry>)>,
     /// An idempotency key that the change is the first to use.
     key: Option<String>,
+    /// One whose last task it may remove.
+    spent: Option<(String, KeyRecord)>,
 }
 
 impl Undo {
@@ -27,10 +29,13 @@ impl Undo {
             Change::Created(creation) => Self {
                 tasks: creation.tasks.iter().map(|new| task(&new.id)).collect(),
                 key: creation.key.as_ref().map(|used| used.key.clone()),
-                node: None,
+                ..Self::default()
             },
-            Change::Advanced { task: id, .. } | Change::Forgotten { task: id } => {
-                Self { tasks: vec![task(id)], ..Self::default() }
+            Change::Advanced { task: id, .. } => Self { tasks: vec![task(id)], ..Self::default() },
+            Change::Forgotten { task: id } => {
+                let spent = tasks.get(id).and_then(|task| tasks.keys().of_task(task));
+                let spent = spent.map(|(key, record)| (key.to_owned(), record.clone()));
+                Self { tasks: vec![task(id)], spent, ..Self::default() }
             }
             Change::Registered { registration, .. } => {
                 Self { node: node(&registration.node_id), ..Self::default() }
@@ -51,6 +56,9 @@ impl Undo {
         }
         if let Some(key) = self.key {
             tasks.keys_mut().withdraw(&key);
+        }
+        if let Some((key, record)) = self.spent {
+            tasks.keys_mut().put(key, record);
         }
     }
 }

@@ -117,13 +117,19 @@ impl Service for Api {
             Ok(found) => found,
             Err(problem) => return responder.send(problem),
         };
+        let withdrawn = self.state.journal().last_withdrawn();
         let (at, response) = match self.answer(route, &words, &request) {
             Ok(Answer::Reply(reply)) => (reply.at, reply.value),
             Ok(Answer::Log(log)) => return log.serve(responder),
             Ok(Answer::Stats(node, address)) => return self.stats.ask(node, address, responder),
             Ok(Answer::Events(events)) => return events.serve(responder),
             Err(problem) if rests_on_state(&problem) => {
-                (self.state.journal().last_position(), problem.into())
+                let at = self.state.journal().last_position();
+                // It changed nothing, and may rest on what is withdrawn by now: it is answered anew.
+                if self.state.journal().last_withdrawn() != withdrawn {
+                    return self.call(request, responder);
+                }
+                (at, problem.into())
             }
             Err(problem) => return responder.send(problem),
         };

@@ -7,14 +7,22 @@ use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use ulid::Generator;
+use ulid::{Generator, Ulid};
 
-use crate::model::id::{BatchId, ClusterId, TaskId};
+use crate::model::id::{BatchId, ClusterId, Epoch, TaskId};
 use crate::model::time::WallTime;
 
 /// Makes ids that only ever grow.
 pub struct Ids {
-    generator: Mutex<(Generator, WallTime)>,
+    generator: Mutex<(Source, WallTime)>,
+}
+
+/// What follows the time in an id.
+enum Source {
+    /// Chance.
+    Drawn(Generator),
+    /// The start of the master, and how many ids it made.
+    Counted(Epoch, u64),
 }
 
 impl fmt::Debug for Ids {
@@ -25,7 +33,7 @@ impl fmt::Debug for Ids {
 
 impl Default for Ids {
     fn default() -> Self {
-        Self { generator: Mutex::new((Generator::new(), WallTime::default())) }
+        Self { generator: Mutex::new((Source::Drawn(Generator::new()), WallTime::default())) }
     }
 }
 
@@ -45,6 +53,11 @@ impl Ids {
         self.next(now).parse().expect("invariant: a ULID is 26 letters and digits")
     }
 
+    /// Counts from now on, in that start of the master: no two starts make the same ids, and each makes the same again.
+    pub fn count(&self, start: Epoch) {
+        self.generator.lock().0 = Source::Counted(start, 0);
+    }
+
     /// Makes sure that every id to come is later than one that was made before a restart: from the next millisecond
     /// on, because within one the ids of two generators come in any order.
     pub fn after(&self, latest: WallTime) {
@@ -60,10 +73,18 @@ impl Ids {
     fn next(&self, now: WallTime) -> String {
         let mut held = self.generator.lock();
         held.1 = held.1.max(now);
-        let moment = UNIX_EPOCH + Duration::from_millis(held.1.unix_millis());
-        let id = match held.0.generate_from_datetime(moment) {
-            Ok(id) => id,
-            Err(overflow) => overflow.commit_overflow_increment(),
+        let at = held.1.unix_millis();
+        let id = match &mut held.0 {
+            Source::Drawn(generator) => {
+                match generator.generate_from_datetime(UNIX_EPOCH + Duration::from_millis(at)) {
+                    Ok(id) => id,
+                    Err(overflow) => overflow.commit_overflow_increment(),
+                }
+            }
+            Source::Counted(start, made) => {
+                *made += 1;
+                Ulid::from_parts(at, u128::from(start.0) << 40 | u128::from(*made))
+            }
         };
         id.to_string()
     }
@@ -81,6 +102,18 @@ mod tests {
         assert!(made.is_sorted());
         ids.after(WallTime::from_unix_millis(100));
         assert!(ids.task(WallTime::from_unix_millis(9)).as_str() > made[4].as_str());
+    }
+
+    #[test]
+    fn counted_ids_grow_and_come_again() {
+        let make = |start| {
+            let ids = Ids::default();
+            ids.count(Epoch(start));
+            [5, 5, 9, 2, 9].map(WallTime::from_unix_millis).map(|now| ids.task(now))
+        };
+        assert!(make(1).is_sorted());
+        assert_eq!(make(1), make(1));
+        assert!(make(1).iter().zip(&make(2)).all(|(one, other)| one < other));
     }
 
     #[test]

@@ -130,6 +130,12 @@ impl Journal {
         self.inner.lock().records.len() >= MOST_WAITING
     }
 
+    /// The highest position that was ever withdrawn. Whoever reads the state, and finds this unchanged afterwards, has
+    /// read nothing that was withdrawn meanwhile.
+    pub(super) fn last_withdrawn(&self) -> u64 {
+        self.last_withdrawn.load(Ordering::Acquire)
+    }
+
     /// The position that the next record gets. Means something only while the state's locks are held.
     pub fn next_position(&self) -> Revision {
         let inner = self.inner.lock();
@@ -165,7 +171,7 @@ impl Journal {
             return then(Fate::Durable);
         }
         // Order: settled first. Whoever sees that a withdrawal settled a position, sees that it was withdrawn.
-        if self.is_settled(at) && at.0 > self.last_withdrawn.load(Ordering::Acquire) {
+        if self.is_settled(at) && at.0 > self.last_withdrawn() {
             return then(Fate::Durable);
         }
         let mut inner = self.inner.lock();

@@ -66,6 +66,13 @@ pub struct AsOf<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreFull;
 
+/// What can only be had while its lock is held.
+trait UnderLock {}
+
+impl UnderLock for Nodes {}
+
+impl UnderLock for Tasks {}
+
 /// What stays the same while a master runs.
 #[derive(Clone, Debug)]
 pub struct StateSettings {
@@ -159,6 +166,13 @@ impl State {
         })
     }
 
+    /// Counts ids instead of drawing them, so that the same run makes the same ones.
+    #[must_use]
+    pub fn counting_ids(self) -> Self {
+        self.ids.count(self.settings.epoch);
+        self
+    }
+
     /// The journal that makes its changes durable.
     pub const fn journal(&self) -> &Arc<Journal> {
         &self.journal
@@ -193,7 +207,7 @@ impl State {
     /// All that is remembered, and the position that it is the fold of. Holds the locks while pointers are copied.
     pub(super) fn snapshot(&self) -> (Revision, Parts) {
         let (nodes, tasks) = self.locks.read_both();
-        let at = self.journal.last_position();
+        let at = self.position(&*tasks);
         let copy = Snapshot::of(&nodes, &tasks);
         drop((nodes, tasks));
         (at, Parts::new(copy, self.ids.latest()))
@@ -222,7 +236,7 @@ impl State {
         let (page, more) = tasks.list(filter, after, most);
         let page: Vec<Arc<Task>> = page.into_iter().map(|entry| Arc::clone(&entry.task)).collect();
         let next = page.last().filter(|_| more).map(|task| task.id.clone());
-        AsOf { value: (page, next), at: self.journal.last_position() }
+        AsOf { value: (page, next), at: self.position(&*tasks) }
     }
 
     /// How many tasks have a status.
@@ -234,10 +248,11 @@ impl State {
     /// right away.
     pub fn schedule(&self, now: Now) -> (AsOf<Vec<Placed>>, bool) {
         let (mut nodes, mut tasks) = self.locks.write_both();
-        if self.journal.is_failing() {
-            return (AsOf { value: Vec::new(), at: self.journal.last_position() }, false);
-        }
+        // Also while the store fails: a back-off that is over must not be waited for again and again.
         tasks.release(now.mono);
+        if self.journal.is_failing() {
+            return (AsOf { value: Vec::new(), at: self.position(&*tasks) }, false);
+        }
         tasks.note_look(now.wall);
         let plan = schedule::plan(&nodes, &tasks, PLACED_AT_ONCE);
         let more = plan.placements.len() == PLACED_AT_ONCE;
@@ -257,7 +272,7 @@ impl State {
                 placed.push(Placed { task: Arc::clone(task), address, incarnation, revision });
             }
         }
-        (AsOf { value: placed, at: self.journal.last_position() }, more)
+        (AsOf { value: placed, at: self.position(&*tasks) }, more)
     }
 
     /// When a task's back-off is over that may not be placed before.
@@ -269,7 +284,7 @@ impl State {
     pub fn expire_waiting(&self, now: Now) -> AsOf<Vec<TaskId>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
         if self.journal.is_failing() {
-            return AsOf { value: Vec::new(), at: self.journal.last_position() };
+            return AsOf { value: Vec::new(), at: self.position(&*tasks) };
         }
         let overdue = tasks.overdue(now.mono);
         for task in &overdue {
@@ -278,7 +293,7 @@ impl State {
             let step = Step::Expire { at: now.wall, why };
             let _ = self.commit(&mut nodes, &mut tasks, Change::Advanced { task: task.clone(), step }, now);
         }
-        AsOf { value: overdue, at: self.journal.last_position() }
+        AsOf { value: overdue, at: self.position(&*tasks) }
     }
 
     /// Forgets tasks that ended longer ago than they are kept, a bounded number. Returns how many.
@@ -322,6 +337,13 @@ impl State {
     pub(super) fn mended(&self) {
         self.journal.mended();
         self.wake_scheduler();
+    }
+
+    /// The position that whatever was read or done under a lock rests on. It takes what the lock guards, because it must
+    /// be read before the lock is let go: whoever waits for the lock may be about to withdraw these very changes, and
+    /// the positions after those are soon durable.
+    fn position(&self, _held: &impl UnderLock) -> Revision {
+        self.journal.last_position()
     }
 
     /// Whether changes can be stored. Means something only while both locks are held.

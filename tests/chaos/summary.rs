@@ -7,6 +7,7 @@ use podling::control::change::Change;
 use podling::model::id::{AttemptKey, ContainerId, TaskId};
 use podling::model::task::Step;
 
+use crate::applier::{self, Applied};
 use crate::checker::history::{Answer, Because, Entry, History, Left, Millis, Seen, What, Wish};
 use crate::plan::Who;
 use crate::probes::Sample;
@@ -19,6 +20,9 @@ pub(crate) struct Summary {
     faults: BTreeMap<&'static str, u32>,
     submitted: usize,
     drains: u32,
+    applied: Applied,
+    /// Names that `podling apply` created more than once.
+    doubled: Vec<String>,
     /// Attempts that were ended so that the next one can run elsewhere.
     moves: usize,
     attempts: usize,
@@ -48,6 +52,7 @@ impl Summary {
         samples: &[Sample],
         surprises: usize,
         drains: u32,
+        applied: Applied,
     ) -> Self {
         let created = created(history);
         let asked = history.entries.iter().filter_map(|entry| match &entry.what {
@@ -59,6 +64,8 @@ impl Summary {
             faults,
             submitted: asked.collect::<BTreeSet<_>>().len(),
             drains,
+            applied,
+            doubled: applier::doubled(history),
             moves: steps(history, |step| matches!(step, Step::Move { .. })),
             attempts: containers(history).values().map(|one| &one.key).collect::<BTreeSet<_>>().len(),
             lost: lost(history, &created),
@@ -83,6 +90,8 @@ impl Summary {
             named("run twice", &self.twice),
             named("left behind", &self.orphans),
             named("wrong exit code", &self.wrong),
+            named("created twice by apply", &self.doubled),
+            named("never applied", &self.applied.stuck),
         ];
         lists.concat()
     }
@@ -230,6 +239,8 @@ impl fmt::Display for Summary {
         row("tasks submitted", self.submitted.to_string())?;
         row("drains of a node", self.drains.to_string())?;
         row("attempts moved off a drained node", self.moves.to_string())?;
+        row("files applied, each twice", self.applied.files.to_string())?;
+        row("tasks that apply created twice", self.doubled.len().to_string())?;
         row("attempts that got a container", self.attempts.to_string())?;
         row("acknowledged writes lost", self.lost.len().to_string())?;
         row("attempts whose containers started twice", self.twice.len().to_string())?;

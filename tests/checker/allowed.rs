@@ -1,11 +1,14 @@
 //! What must not be held against a run: edits of the good history that leave it good, up to the last millisecond.
 
 use podling::control::change::Change;
-use podling::model::node::{Availability, NodeStatus};
+use podling::model::node::NodeStatus;
+use podling::model::spec::Protocol;
+use podling::model::task::Step;
+use podling::model::time::WallTime;
 
-use super::broken::{Edit, is_status};
+use super::edits::{Edit, asks_for_a_port, asks_for_ssd, is_status, registration};
 use super::story::{Story, story};
-use super::world::node;
+use super::world::{IMAGE, node};
 use crate::checker::history::{Because, Fault, Millis, What, Wish};
 use crate::checker::{check, report};
 
@@ -42,10 +45,56 @@ const ALLOWED: &[(&str, Edit)] = &[
         let task = story.waiting.clone();
         story.put(12_600, What::Unplaced { task, waited: 1_500 });
     }),
-    ("a container is told to end on a node that is drained", |story| {
-        let availability = Availability::Draining;
-        story.commit(11_700, Change::Availability { node: node("n2"), availability });
-        told_to_end(story, 11_800);
+    ("a container is told to end that is moved off a node that is drained", |story| {
+        let (task, image) = (story.moved.clone(), IMAGE.to_owned());
+        story.drain(11_700, "n1");
+        story.step(11_710, &task, Step::Reserve { node: node("n2") });
+        story.put(11_715, What::HasImage { node: node("n2"), image });
+        story.step(11_720, &task, Step::Move { at: WallTime::default() });
+        let container = story.container("moved", 2);
+        story.put(11_800, What::Ended { container, exit_code: 143, oom: false, because: Because::Signal });
+    }),
+    ("a task is moved off a node that was drained until just now", |story| {
+        story.open(10_425, "n1");
+    }),
+    ("nobody knows which node has which image", |story| {
+        story.drop(|entry| matches!(entry.what, What::HasImage { .. }));
+    }),
+    ("a place that is kept is given back", |story| {
+        let task = story.moved.clone();
+        story.step(11_710, &task, Step::Reserve { node: node("n2") });
+        story.step(11_720, &task, Step::Unreserve);
+    }),
+    ("the next try comes with all of its back-off shortened", |story| {
+        let task = story.tried.clone();
+        story.replace(5_310 + 400, &task);
+    }),
+    ("the next try is early, and the master stood still when the first one ended", |story| {
+        let task = story.tried.clone();
+        story.replace(5_350, &task);
+        fault(story, Fault::Paused, 5_305, 5_340);
+    }),
+    ("two tasks of one node have a port of each protocol", |story| {
+        let (one, other) = (story.plain.clone(), story.halted.clone());
+        asks_for_a_port(story, &one, Protocol::Tcp);
+        asks_for_a_port(story, &other, Protocol::Udp);
+    }),
+    ("two tasks have a port one after the other", |story| {
+        let (one, other) = (story.plain.clone(), story.brief.clone());
+        asks_for_a_port(story, &one, Protocol::Tcp);
+        asks_for_a_port(story, &other, Protocol::Tcp);
+    }),
+    ("two tasks have a port on nodes whose Engines told no id", |story| {
+        let (one, other) = (story.plain.clone(), story.moved.clone());
+        asks_for_a_port(story, &one, Protocol::Tcp);
+        asks_for_a_port(story, &other, Protocol::Tcp);
+        registration(story, "n1", |of| of.engine_id.clear());
+        registration(story, "n2", |of| of.engine_id.clear());
+    }),
+    ("a node has the label that its task asks for", |story| {
+        let task = story.plain.clone();
+        asks_for_ssd(story, &task);
+        registration(story, "n1", |of| drop(of.labels.insert("disk".to_owned(), "ssd".to_owned())));
     }),
     ("a container is told to end on a node that is forgotten", |story| {
         story.commit(11_700, Change::NodeForgotten { node: node("n2") });

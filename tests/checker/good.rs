@@ -1,7 +1,7 @@
 //! Good histories: a cluster that does as it should, under seeded faults and users.
 //!
 //! Main type: [`Play`], which goes by ticks. In each, faults begin and end, workers (in `workers.rs`) act, the
-//! master judges and places, and users (in `users.rs`) ask. The same seed gives the same history.
+//! master judges and places, an operator (in `operator.rs`) drains, and users (in `users.rs`) ask. The same seed gives the same history.
 //! [`Play::reached`] counts what happened, so that a test can tell that nothing was left out.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use podling::model::id::{Epoch, NodeId, TaskId};
 use podling::model::node::NodeStatus;
 use podling::model::task::{Step, TaskState, TaskStatus};
 
+use super::operator::Drain;
 use super::users::Users;
 use super::workers::Player;
 use super::world::{TIMEOUT, World};
@@ -67,6 +68,7 @@ pub(crate) struct Play {
     busy_until: Millis,
     pub(super) master: Master,
     pub(super) players: Vec<Player>,
+    pub(super) drain: Option<Drain>,
 }
 
 /// A good history, and what happened in it.
@@ -111,6 +113,7 @@ impl Play {
             busy_until,
             master: Master { epoch: 1, is_up: true, is_paused: false, is_full: false, broke: 0, heals: 0 },
             players: ["n1", "n2", "n3"].into_iter().map(Player::new).collect(),
+            drain: None,
         };
         play.world.master_begins(1);
         for player in &play.players {
@@ -123,7 +126,7 @@ impl Play {
         *self.reached.entry(what).or_default() += 1;
     }
 
-    const fn is_busy(&self) -> bool {
+    pub(super) const fn is_busy(&self) -> bool {
         self.world.now < self.busy_until
     }
 
@@ -140,12 +143,12 @@ impl Play {
         let is_well = |player: &Player| player.is_registered && player.is_well();
         let runs = world.tasks.iter().all(|entry| {
             let is_to_stop = entry.task.stop.is_some() && !entry.task.status().is_terminal();
-            entry.task.status() != TaskStatus::Scheduled && !is_to_stop
+            entry.task.status() != TaskStatus::Scheduled && !is_to_stop && entry.task.moving.is_none()
         });
         let has_room = world.nodes.placeable().next().is_some();
         let waits = world.tasks.count(TaskStatus::Pending) > 0 && has_room;
         let is_tidy = world.containers.values().all(|held| held.runs && self.is_wanted(&held.key));
-        self.writes() && self.players.iter().all(is_well) && runs && !waits && is_tidy
+        self.writes() && self.drain.is_none() && self.players.iter().all(is_well) && runs && !waits && is_tidy
     }
 
     fn tick(&mut self) {
@@ -156,6 +159,7 @@ impl Play {
         }
         if self.master.writes() {
             self.judge();
+            self.operate();
             self.place();
         }
         if self.world.now.is_multiple_of(1_000) {
@@ -312,14 +316,18 @@ impl Play {
     }
 
     fn place(&mut self) {
+        self.world.release();
         let pending: Vec<TaskId> = self.world.tasks.pending().cloned().collect();
         for task in pending {
             let held = Arc::clone(self.world.tasks.get(&task).unwrap());
+            if !self.world.tasks.queue().contains(&held) || self.place_where_kept(&held) {
+                continue;
+            }
             let (avoided, open): (Vec<NodeId>, Vec<NodeId>) = self
                 .world
                 .nodes
                 .iter()
-                .filter(|entry| entry.node().status == NodeStatus::Online && entry.free_places() > 0)
+                .filter(|entry| self.is_open(&entry.node().registration.node_id) && entry.free_places() > 0)
                 .map(|entry| entry.node().registration.node_id.clone())
                 .partition(|node| held.avoids(node));
             let since = if let TaskState::Pending { since, .. } = &held.state { *since } else { continue };
@@ -337,6 +345,9 @@ impl Play {
                 self.note("a task that fits waited for a moment");
             }
             self.world.place(&task, node);
+            if !held.backoff().is_zero() {
+                self.note("a task was tried again");
+            }
         }
     }
 

@@ -2,13 +2,14 @@
 //!
 //! Two nodes. `plain` fails on `n1`; `moved` is lost with `n2`, whose worker was killed, and goes to `n1`; `halted` is
 //! stopped by a user; `brief` ends with 0 and is removed; `lapsed` is ended by its lease while `n2` is cut off, and goes
-//! to `n1`; `steady` runs to the end on `n2`; `waiting` waits to the end. The master is restarted once.
+//! to `n1`; `tried` fails on `n1`, is tried again, and fails for good; `shifted` is moved from `n1`, which is drained, to
+//! `n2`; `steady` runs to the end on `n2`; `waiting` waits to the end. The master is restarted once.
 
 use podling::model::id::{Epoch, NodeId, TaskId};
-use podling::model::node::NodeStatus;
+use podling::model::node::{Availability, NodeStatus};
 use podling::model::task::{Reason, Step};
 
-use super::world::{World, node};
+use super::world::{IMAGE, World, node};
 use crate::checker::history::{Answer, Because, Fault, History, Millis, What, Wish};
 
 /// The history, and whom it is about.
@@ -19,6 +20,8 @@ pub(crate) struct Story {
     pub(crate) halted: TaskId,
     pub(crate) brief: TaskId,
     pub(crate) lapsed: TaskId,
+    pub(crate) tried: TaskId,
+    pub(crate) shifted: TaskId,
     pub(crate) steady: TaskId,
     pub(crate) waiting: TaskId,
 }
@@ -78,9 +81,12 @@ pub(crate) fn story() -> Story {
         telling.at(600).read(1, task);
     }
     tell_of_ends(&mut telling, &plain, &first, &halted, &told);
-    tell_of_a_loss(&mut telling, &moved, &left_behind);
+    tell_of_a_loss(&mut telling, &moved);
+    let tried = tell_of_further_tries(&mut telling);
+    tell_of_a_return(&mut telling, &left_behind);
     let brief = tell_of_a_retry(&mut telling);
     let lapsed = tell_of_a_lease(&mut telling);
+    let shifted = tell_of_a_move(&mut telling);
     let steady = telling.create(11_000, 3, "k5", &["f steady"]).remove(0);
     telling.run(11_050, &steady, "n2", 2);
     let waiting = telling.create(11_200, 3, "k6", &["f waiting"]).remove(0);
@@ -92,7 +98,7 @@ pub(crate) fn story() -> Story {
     }
     telling.at(13_000).rest();
     let history = telling.world.history;
-    Story { history, plain, moved, halted, brief, lapsed, steady, waiting }
+    Story { history, plain, moved, halted, brief, lapsed, tried, shifted, steady, waiting }
 }
 
 fn tell_of_ends(
@@ -118,7 +124,7 @@ fn tell_of_ends(
     telling.at(1_320).remove(told);
 }
 
-fn tell_of_a_loss(telling: &mut Telling, moved: &TaskId, left_behind: &podling::model::id::ContainerId) {
+fn tell_of_a_loss(telling: &mut Telling, moved: &TaskId) {
     let n2 = node("n2");
     telling.at(1_700).broke(Fault::Killed, "n2");
     telling.at(1_700).push(What::WorkerEnded { node: n2.clone() });
@@ -127,6 +133,11 @@ fn tell_of_a_loss(telling: &mut Telling, moved: &TaskId, left_behind: &podling::
     let lost = Step::Lose { at: telling.world.wall(), why: "n2 is silent".to_owned() };
     telling.at(5_000).advance(moved, lost);
     telling.run(5_050, moved, "n1", 1);
+}
+
+/// A worker that was killed begins anew, and ends what it must no longer run.
+fn tell_of_a_return(telling: &mut Telling, left_behind: &podling::model::id::ContainerId) {
+    let n2 = node("n2");
     telling.at(7_000).healed(Fault::Killed, "n2");
     telling.at(7_000).worker_begins(&n2, 2);
     telling.at(7_010).register(&n2, 2, 4);
@@ -134,6 +145,37 @@ fn tell_of_a_loss(telling: &mut Telling, moved: &TaskId, left_behind: &podling::
     telling.heard.push(n2);
     telling.at(7_050).end(left_behind, 143, Because::Signal, None);
     telling.at(7_060).remove(left_behind);
+}
+
+/// A task fails, waits, is tried again, and fails again.
+fn tell_of_further_tries(telling: &mut Telling) -> TaskId {
+    let tried = telling.create(5_200, 2, "k7", &["r tried"]).remove(0);
+    for begins in [5_220, 6_300] {
+        let container = telling.run(begins, &tried, "n1", 1);
+        telling.at(begins + 80).end(&container, 3, Because::Itself, Some(Reason::ExitCode));
+        telling.at(begins + 90).tell_end(&container);
+        telling.at(begins + 100).remove(&container);
+    }
+    telling.at(6_500).read(2, &tried);
+    tried
+}
+
+/// A node is drained: a task's attempt ends once another node keeps a place and has the image.
+fn tell_of_a_move(telling: &mut Telling) -> TaskId {
+    let (n1, n2) = (node("n1"), node("n2"));
+    let shifted = telling.create(10_200, 3, "k8", &["l shifted"]).remove(0);
+    let container = telling.run(10_220, &shifted, "n1", 1);
+    telling.at(10_400).open_or_close(&n1, Availability::Draining);
+    telling.at(10_410).advance(&shifted, Step::Reserve { node: n2.clone() });
+    telling.at(10_420).push(What::HasImage { node: n2, image: IMAGE.to_owned() });
+    let at = telling.at(10_430).wall();
+    telling.at(10_430).advance(&shifted, Step::Move { at });
+    telling.at(10_450).end(&container, 143, Because::Signal, Some(Reason::Stopped));
+    telling.at(10_460).tell_end(&container);
+    telling.at(10_470).remove(&container);
+    telling.run(10_480, &shifted, "n2", 2);
+    telling.at(10_900).open_or_close(&n1, Availability::Active);
+    shifted
 }
 
 /// The first answer is lost, and the same key finds what it made.

@@ -47,7 +47,9 @@ impl Users {
     fn wish(&mut self, play: &mut Play) -> (String, Vec<String>) {
         self.keys += 1;
         let count = 1 + play.dice.below(3);
-        let kinds = (0..count).map(|_| if play.dice.one_in(2) { 'l' } else { 'f' }).collect::<Vec<_>>();
+        let kinds = (0..count)
+            .map(|_| ['l', 'l', 'f', 'f', 'r', 'a'][play.dice.below(6) as usize])
+            .collect::<Vec<_>>();
         let specs = kinds.iter().zip(0..).map(|(kind, nth)| format!("{kind} {}.{nth}", self.keys));
         (format!("key-{}", self.keys), specs.collect())
     }

@@ -103,11 +103,15 @@ impl Play {
         for container in self.containers(&node) {
             let held = self.world.containers[&container].clone();
             let is_wanted = self.is_wanted(&held.key);
-            let is_asked = self.world.tasks.get(&held.key.task).is_some_and(|task| task.stop.is_some());
+            let is_asked = self.world.tasks.get(&held.key.task).is_some_and(|task| task.is_to_end());
             if held.runs && (!is_wanted || is_asked) {
                 let code = if self.dice.one_in(3) { 0 } else { 143 };
                 self.world.end(&container, code, Because::Signal, Some(Reason::Stopped));
-                self.note(if is_wanted { "a user's stop ended a container" } else { "a stray was ended" });
+                self.note(match (is_wanted, self.world.tasks.get(&held.key.task)) {
+                    (true, Some(task)) if task.stop.is_none() => "a move ended a container",
+                    (true, _) => "a user's stop ended a container",
+                    (false, _) => "a stray was ended",
+                });
             }
         }
         let placed: Vec<TaskId> =
@@ -128,7 +132,7 @@ impl Play {
             return;
         }
         let wall = self.world.wall();
-        if held.stop.is_some() {
+        if held.is_to_end() {
             if self.writes() {
                 let reason = Some(Reason::Stopped);
                 let (container, started_at, exit_code, error) = (None, None, None, None);

@@ -11,8 +11,9 @@ use podling::control::change::{Change, Creation, KeyUse, NewTask, apply};
 use podling::control::nodes::Nodes;
 use podling::control::tasks::Tasks;
 use podling::model::id::{AttemptKey, ContainerId, Epoch, Incarnation, NodeId, Revision, TaskId};
-use podling::model::node::{NodeAddress, NodeStatus, Registration};
+use podling::model::node::{Availability, NodeAddress, NodeStatus, Registration};
 use podling::model::resources::{CpuMillis, MemoryBytes};
+use podling::model::restart::{Restart, RestartPolicy};
 use podling::model::spec::{Network, OnNodeLost, PullPolicy, TaskSpec};
 use podling::model::task::{
     Ending, Outcome, Placement, Reason, Step, StopIntent, Task, TaskState, TaskStatus,
@@ -23,6 +24,9 @@ use crate::checker::history::{Answer, Because, Fault, History, Left, Millis, See
 
 pub(crate) const TIMEOUT: Millis = 3_000;
 pub(crate) const LEASE: Millis = 2_000;
+
+/// The image of every task.
+pub(crate) const IMAGE: &str = "podling/busybox";
 
 /// A container, as its Engine has it.
 #[derive(Clone, Debug)]
@@ -88,6 +92,11 @@ impl World {
         self.push(What::Committed { position, change });
     }
 
+    /// Back-offs that are over by now are over.
+    pub(crate) fn release(&mut self) {
+        self.tasks.release(Mono::from_boot(Duration::from_millis(self.now)));
+    }
+
     pub(crate) fn advance(&mut self, task: &TaskId, step: Step) {
         self.commit(Change::Advanced { task: task.clone(), step });
     }
@@ -123,6 +132,10 @@ impl World {
         self.commit(Change::Status { node: node.clone(), status });
     }
 
+    pub(crate) fn open_or_close(&mut self, node: &NodeId, availability: Availability) {
+        self.commit(Change::Availability { node: node.clone(), availability });
+    }
+
     /// A beat that is taken and answered at once.
     pub(crate) fn beat(&mut self, node: &NodeId) {
         self.push(What::BeatTaken { node: node.clone() });
@@ -147,7 +160,8 @@ impl World {
         self.push(What::Answered { call, answer });
     }
 
-    /// The specs of some new tasks, as text. What begins with `l` runs under the lease.
+    /// The specs of some new tasks, as text. What begins with `l` or `a` runs under the lease; what begins with `r` or
+    /// `a` is tried again.
     pub(crate) fn create(&mut self, key: &str, specs: &[String]) -> Vec<TaskId> {
         let first = self.made;
         self.made += specs.len() as u64;
@@ -294,13 +308,19 @@ impl World {
 }
 
 fn new_task(id: &TaskId, text: &str) -> NewTask {
-    let leased = text.starts_with('l');
+    let leased = text.starts_with(['l', 'a']);
+    let restart = match text.chars().next() {
+        Some('r') => Restart { policy: RestartPolicy::OnFailure, max: Some(1) },
+        Some('a') => Restart { policy: RestartPolicy::Always, max: Some(2) },
+        _ => Restart::NEVER,
+    };
     let spec = TaskSpec {
         cpu: Some(CpuMillis(1000)),
         network: Network::None,
         pull: PullPolicy::Never,
+        restart,
         on_node_lost: if leased { OnNodeLost::Reschedule } else { OnNodeLost::Fail },
-        ..TaskSpec::of_image("podling/busybox".parse().unwrap())
+        ..TaskSpec::of_image(IMAGE.parse().unwrap())
     };
     NewTask { id: id.clone(), name: "t".parse().unwrap(), spec: Arc::new(spec), replica: false }
 }

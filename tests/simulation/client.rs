@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use podling::api::wire::spec::Creation;
 use podling::model::id::TaskId;
-use podling::model::spec::{Network, OnNodeLost, TaskSpec, Variables};
+use podling::model::restart::RestartPolicy;
 
 use super::net::{Reply, Request};
 use super::rng::Rng;
 use super::show;
 use super::time::{Micros, SECOND};
+use super::wants;
 use crate::checker::history::{Answer, What, Wish};
 
 /// How long a client waits for an answer.
@@ -30,6 +30,8 @@ pub(crate) struct Client {
     number: usize,
     created: u64,
     tasks: Vec<TaskId>,
+    /// Those that may go on for ever, and weren't stopped yet.
+    endless: Vec<TaskId>,
     /// Creations that are to be asked for again.
     open: Vec<Open>,
     /// Calls that are under way.
@@ -38,17 +40,27 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) const fn new(number: usize) -> Self {
-        Self { number, created: 0, tasks: Vec::new(), open: Vec::new(), calls: BTreeMap::new() }
+        Self {
+            number,
+            created: 0,
+            tasks: Vec::new(),
+            endless: Vec::new(),
+            open: Vec::new(),
+            calls: BTreeMap::new(),
+        }
     }
 
     fn id(&self) -> u32 {
         u32::try_from(self.number).unwrap_or_default()
     }
 
-    /// What it asks for now. `creates`: whether it still makes new tasks.
+    /// What it asks for now. `creates`: whether it still makes new tasks; if not, it stops what would never end.
     pub(crate) fn wish(&mut self, rng: &mut Rng, creates: bool) -> Option<Request> {
         if let Some(open) = self.open.pop() {
             return Some(Request::Create { key: open.key, wanted: open.wanted });
+        }
+        if !creates && let Some(task) = rng.pick(&self.endless).cloned() {
+            return Some(Request::Stop { task, grace_ms: 0 });
         }
         let known = rng.pick(&self.tasks).cloned();
         match (rng.within(0, 100), known) {
@@ -72,7 +84,7 @@ impl Client {
         let count = rng.within(1, 5);
         let one = |index| Creation {
             name: format!("t-{}-{}-{index}", self.number, self.created).parse().expect("it is a name"),
-            spec: Arc::new(spec(rng)),
+            spec: Arc::new(wants::spec(rng)),
             count: None,
         };
         Request::Create { key, wanted: (0..count).map(one).collect() }
@@ -93,6 +105,8 @@ impl Client {
             | Request::Register(_)
             | Request::Beat(_)
             | Request::Reports(_)
+            | Request::Availability { .. }
+            | Request::Prepare(_)
             | Request::Assign(_)
             | Request::StopThere { .. } => return None,
         };
@@ -113,15 +127,32 @@ impl Client {
         let answered = |answer| vec![What::Answered { call, answer }];
         match reply {
             Reply::Created(ids) => {
+                self.note_endless(&request, &ids);
                 self.tasks
                     .extend(ids.iter().filter(|id| !self.tasks.contains(id)).cloned().collect::<Vec<_>>());
                 answered(Answer::Created(ids))
             }
-            Reply::Done => answered(Answer::Done),
+            Reply::Done => {
+                if let Request::Stop { task, .. } = &request {
+                    self.endless.retain(|known| known != task);
+                }
+                answered(Answer::Done)
+            }
             Reply::Task(seen) => vec![What::Saw { client, seen: *seen }],
             Reply::Tasks(all) => all.into_iter().map(|seen| What::Saw { client, seen }).collect(),
             Reply::Problem(status, _) => self.is_refused(call, request, status),
-            Reply::Registered(_) | Reply::Set(_) | Reply::Verdicts(_) => Vec::new(),
+            Reply::Registered(_) | Reply::Set(_) | Reply::Verdicts(_) | Reply::Image(_) => Vec::new(),
+        }
+    }
+
+    /// Remembers which of its new tasks have no last try.
+    fn note_endless(&mut self, request: &Request, ids: &[TaskId]) {
+        let Request::Create { wanted, .. } = request else { return };
+        for (id, one) in ids.iter().zip(wanted).filter(|(id, _)| !self.tasks.contains(id)) {
+            let restart = one.spec.restart;
+            if restart.policy != RestartPolicy::Never && restart.max.is_none() {
+                self.endless.push(id.clone());
+            }
         }
     }
 
@@ -138,51 +169,26 @@ impl Client {
                 vec![What::Missed { client, task }]
             }
             Request::Get { .. } | Request::List => Vec::new(),
+            Request::Stop { task, .. } if status == 404 => {
+                self.endless.retain(|known| *known != task);
+                vec![refused]
+            }
             Request::Create { .. }
             | Request::Stop { .. }
             | Request::Remove { .. }
             | Request::Register(_)
             | Request::Beat(_)
             | Request::Reports(_)
+            | Request::Availability { .. }
+            | Request::Prepare(_)
             | Request::Assign(_)
             | Request::StopThere { .. } => vec![refused],
         }
     }
 
-    /// Whether a creation still waits for an answer.
+    /// Whether a creation still waits for an answer, or an endless task for its stop.
     pub(crate) fn is_owed(&self) -> bool {
         let creates = |request: &Request| matches!(request, Request::Create { .. });
-        !self.open.is_empty() || self.calls.values().any(creates)
-    }
-}
-
-/// A task of one kind or another.
-fn spec(rng: &mut Rng) -> TaskSpec {
-    let mut env = BTreeMap::new();
-    let run_ms = match rng.within(0, 10) {
-        0..4 => rng.within(0, 50),
-        4..8 => rng.within(500, 15_000),
-        _ => rng.within(20_000, 70_000),
-    };
-    env.insert("HOLLOW_RUN_MS".to_owned(), run_ms.to_string());
-    match rng.within(0, 12) {
-        0 | 1 => drop(env.insert("HOLLOW_EXIT_CODE".to_owned(), rng.within(1, 126).to_string())),
-        2 => drop(env.insert("HOLLOW_OOM".to_owned(), "1".to_owned())),
-        3 => drop(env.insert("HOLLOW_FAIL".to_owned(), "start".to_owned())),
-        4 => drop(env.insert("HOLLOW_FAIL".to_owned(), "create".to_owned())),
-        5 | 6 => drop(env.insert("HOLLOW_IGNORE_TERM".to_owned(), "1".to_owned())),
-        _ => {}
-    }
-    let image = match rng.within(0, 12) {
-        0 => "a/missing/b",
-        1 | 2 => "a/remote/b",
-        _ => "a/b",
-    };
-    TaskSpec {
-        env: Variables::new(env).expect("they are variables"),
-        network: Network::None,
-        on_node_lost: if rng.permille(450) { OnNodeLost::Reschedule } else { OnNodeLost::Fail },
-        stop_grace: Duration::from_millis(rng.within(0, 8_000)),
-        ..TaskSpec::of_image(image.parse().expect("it is an image"))
+        !self.open.is_empty() || !self.endless.is_empty() || self.calls.values().any(creates)
     }
 }

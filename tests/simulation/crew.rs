@@ -434,6 +434,6 @@ fn answer(said: Said) -> Answer {
         Said::Waited(ended) => Answer::Waited(ended),
         Said::Stopped(killed) => Answer::Killed(killed),
         Said::Removed(removed) => Answer::Removed(removed),
-        Said::Described(_) | Said::Listed(_) => Answer::Gone,
+        Said::Described(_) | Said::Listed(_) | Said::Held(_) => Answer::Gone,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use podling::engine::hollow::HollowEngine;
-use podling::engine::{ContainerRequest, Engine, EngineError, Listed, Observed, Owner, Phase};
+use podling::engine::{ContainerRequest, Description, Engine, EngineError, Listed, Observed, Owner, Phase};
 use podling::model::id::{ContainerId, Incarnation, NodeId};
 use podling::model::spec::ImageRef;
 use podling::model::time::WallTime;
@@ -25,6 +25,7 @@ const DEADLINE: Micros = 10 * SECOND;
 pub(crate) enum Deed {
     Describe,
     List(Owner),
+    Has(ImageRef),
     Pull(ImageRef),
     Create(Box<ContainerRequest>),
     Inspect(String),
@@ -38,8 +39,9 @@ pub(crate) enum Deed {
 /// What it says.
 #[derive(Clone, Debug)]
 pub(crate) enum Said {
-    Described(Result<(), EngineError>),
+    Described(Result<Description, EngineError>),
     Listed(Result<Vec<Listed>, EngineError>),
+    Held(Result<bool, EngineError>),
     Pulled(Result<(), EngineError>),
     Created(Result<ContainerId, EngineError>),
     Inspected(Result<Observed, EngineError>),
@@ -63,6 +65,8 @@ struct Known {
 pub(crate) struct SimEngine {
     index: usize,
     node: NodeId,
+    /// What it calls itself: nodes that share an Engine share that.
+    id: String,
     clock: MachineClock,
     hollow: Arc<HollowEngine>,
     known: BTreeMap<ContainerId, Known>,
@@ -77,12 +81,13 @@ pub(crate) struct SimEngine {
 }
 
 impl SimEngine {
-    pub(crate) fn new(index: usize, node: NodeId, clock: MachineClock) -> Self {
+    pub(crate) fn new(index: usize, node: NodeId, clock: MachineClock, id: String) -> Self {
         let shown = clock.clone();
         let hollow = HollowEngine::with_clock(format!("engine{index}"), Arc::new(move || shown.now()));
         Self {
             index,
             node,
+            id,
             clock,
             hollow: Arc::new(hollow),
             known: BTreeMap::new(),
@@ -132,7 +137,11 @@ impl SimEngine {
 
     fn act(&mut self, deed: Deed, ctx: &mut Ctx) -> Said {
         match deed {
-            Deed::Describe => Said::Described(self.hollow.describe().map(drop)),
+            Deed::Describe => {
+                let described = self.hollow.describe();
+                Said::Described(described.map(|said| Description { id: self.id.clone(), ..said }))
+            }
+            Deed::Has(image) => Said::Held(self.hollow.has_image(&image)),
             Deed::List(owner) => {
                 let mut listed = self.hollow.list(&owner);
                 if let Ok(all) = &mut listed {
@@ -269,6 +278,11 @@ impl SimEngine {
         }
     }
 
+    /// Whether there is no container.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hollow.containers().is_empty()
+    }
+
     /// Every container that there is.
     pub(crate) fn containers(&self) -> Vec<Observed> {
         let ids = self.known.keys();
@@ -280,6 +294,7 @@ fn failed(deed: &Deed, error: EngineError) -> Said {
     match deed {
         Deed::Describe => Said::Described(Err(error)),
         Deed::List(_) => Said::Listed(Err(error)),
+        Deed::Has(_) => Said::Held(Err(error)),
         Deed::Pull(_) => Said::Pulled(Err(error)),
         Deed::Create(_) => Said::Created(Err(error)),
         Deed::Inspect(_) => Said::Inspected(Err(error)),

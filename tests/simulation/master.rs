@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use podling::api::wire::agent::{Assignment, RegisterReply, ReportsReply, TaskOrder};
+use podling::api::wire::node::NodeView;
 use podling::control::change::KeyUse;
 use podling::control::lease;
 use podling::control::tasks::Filter;
@@ -18,11 +19,14 @@ use podling::master::state::{
     BeatError, CreateError, ForgetError, Placed, RegisterError, ReportError, State, StateSettings, StopError,
 };
 use podling::model::id::{ClusterId, Epoch, Revision, TaskId};
-use podling::model::node::{NodeAddress, NodeStatus, Registration};
+use podling::model::node::{Availability, NodeAddress, NodeStatus, Registration};
+use podling::model::spec::TaskSpec;
 use podling::model::task::TaskStatus;
-use podling::model::time::Now;
+use podling::model::time::{Mono, Now};
 
 use super::disk::Disk;
+use super::images::Readiness;
+use super::moving::{self, Moving};
 use super::net::{Party, Reply, Request};
 use super::show;
 use super::time::{MS, MachineClock, Micros, micros};
@@ -61,6 +65,7 @@ pub(crate) struct Running {
     pub(crate) state: Arc<State>,
     committer: Committer,
     reaper: Reaper,
+    moving: Moving,
     effects: Effects,
     pub(crate) epoch: Epoch,
     pub(crate) commit_is_due: bool,
@@ -97,6 +102,7 @@ impl Master {
         self.running = Some(Running {
             committer: Committer::new(&state, SNAPSHOT_AFTER),
             reaper: Reaper::new(self.node_timeout, Duration::from_secs(1), now.mono),
+            moving: Moving::default(),
             effects: Effects::default(),
             epoch: Epoch(self.epoch),
             commit_is_due: false,
@@ -111,10 +117,11 @@ impl Master {
             cluster: self.cluster.clone(),
             epoch: Epoch(self.epoch),
             node_timeout: self.node_timeout,
-            pending_timeout: Duration::from_secs(90),
+            pending_timeout: Duration::from_secs(45),
             retain: Duration::from_secs(600),
         };
-        State::load(settings, &mut self.disk.clone(), now).expect("the store can be read back")
+        let state = State::load(settings, &mut self.disk.clone(), now).expect("the store can be read back");
+        state.counting_ids()
     }
 
     /// What has become durable.
@@ -154,6 +161,44 @@ impl Master {
         scheduler::look(&running.state, now, move |placed| push_placements(&effects, epoch, placed))
     }
 
+    /// When the next back-off is over, on the world's clock.
+    pub(crate) fn next_release(&self) -> Option<Micros> {
+        let due: Mono = self.running.as_ref()?.state.next_release()?;
+        // The next whole microsecond.
+        Some(self.clock.world_at(due) + 1)
+    }
+
+    /// The mover's turn. Gives whom it asks for an image.
+    pub(crate) fn begin_moves(&mut self) {
+        let now = self.clock.now();
+        if let Some(running) = &mut self.running {
+            running.moving.begin(&running.state, now);
+        }
+    }
+
+    pub(crate) fn moving(&mut self) -> Option<&mut Moving> {
+        self.running.as_mut().map(|running| &mut running.moving)
+    }
+
+    pub(crate) fn mover_pause(&self) -> Micros {
+        self.running.as_ref().map_or(500 * MS, |running| moving::pause(&running.state))
+    }
+
+    /// A node said how it stands with an image; None: nothing, in time.
+    pub(crate) fn hears(&mut self, call: u64, said: Option<Readiness>) {
+        let now = self.clock.now();
+        let Some(running) = &mut self.running else { return };
+        let Some(ended) = running.moving.hears(call, said, &running.state, now) else { return };
+        let (effects, ended_at) = (Arc::clone(&running.effects), ended.at);
+        running.state.journal().when_settled(ended_at, move |fate| {
+            let podling::master::state::Move { task, address, grace } = ended.value;
+            let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+            if let Fate::Durable = fate {
+                effects.lock().push(Effect::Push(party(&address), Request::StopThere { task, grace_ms }));
+            }
+        });
+    }
+
     /// The reaper's turn.
     pub(crate) fn reap(&mut self) {
         let now = self.clock.now();
@@ -183,6 +228,8 @@ impl Master {
             | Request::Remove { .. }
             | Request::Get { .. }
             | Request::List
+            | Request::Availability { .. }
+            | Request::Prepare(_)
             | Request::Assign(_)
             | Request::StopThere { .. } => None,
         };
@@ -206,7 +253,7 @@ impl Master {
     /// Tasks that wait although there is room, with how long they have done so.
     pub(crate) fn unplaced(&mut self, now: Micros) -> Vec<(TaskId, Millis)> {
         let waiting = self.running.as_ref().filter(|running| !running.state.journal().is_failing());
-        let waiting = waiting.map(|running| running.could_be_placed()).unwrap_or_default();
+        let waiting = waiting.map(|running| running.could_be_placed(self.clock.now())).unwrap_or_default();
         self.roomy_since.retain(|task, _| waiting.contains(task));
         let mut unplaced = Vec::new();
         for task in waiting {
@@ -220,6 +267,14 @@ impl Master {
     /// What stood still is not waited for.
     pub(crate) fn forget_waiting(&mut self) {
         self.roomy_since.clear();
+    }
+
+    /// Whether every task has ended.
+    pub(crate) fn has_ended_all(&self) -> bool {
+        let live = TaskStatus::ALL.into_iter().filter(|status| !status.is_terminal());
+        self.running
+            .as_ref()
+            .is_some_and(|running| live.map(|status| running.state.count(status)).sum::<usize>() == 0)
     }
 
     /// Every task, as clients see it.
@@ -255,7 +310,14 @@ impl Running {
                 Err(_) => Err((409, "ambiguous")),
             },
             Request::List => Ok((Reply::Tasks(self.list(now)), self.state.journal().last_position())),
-            Request::Assign(_) | Request::StopThere { .. } => Err((404, "not_found")),
+            Request::Availability { node, availability } => {
+                match self.state.set_availability(&node, availability, now) {
+                    Ok(Some(set)) => Ok((Reply::Done, set.at)),
+                    Ok(None) => Err((404, "node_not_found")),
+                    Err(_) => Err((507, "store_full")),
+                }
+            }
+            Request::Prepare(_) | Request::Assign(_) | Request::StopThere { .. } => Err((404, "not_found")),
         }
     }
 
@@ -330,26 +392,43 @@ impl Running {
 
     fn list(&self, now: Now) -> Vec<Seen> {
         let found = self.state.tasks(&Filter::default(), None, 10_000).value.0;
-        found.iter().map(|task| self.see(task, now)).collect()
+        let mut waits = self.state.waits(&found, now);
+        found.iter().map(|task| show::seen(task, waits.remove(&task.id))).collect()
     }
 
-    /// Tasks that wait, nothing keeps from any node, and for which some node has room.
-    fn could_be_placed(&self) -> Vec<TaskId> {
+    /// Tasks that wait, and that some node would take now.
+    fn could_be_placed(&self, now: Now) -> Vec<TaskId> {
         if self.state.count(TaskStatus::Pending) == 0 {
             return Vec::new();
         }
-        let has_room = self.state.nodes(None, 100).value.0.into_iter().any(|node| {
+        let mut open = self.state.nodes(None, 100).value.0;
+        open.retain(|node| {
             let is_well = node.status == NodeStatus::Online && node.detail.is_none();
-            is_well && node.running_tasks < node.capacity
+            is_well && node.availability == Availability::Active && node.running_tasks < node.capacity
         });
-        if !has_room {
+        if open.is_empty() {
             return Vec::new();
         }
         let pending = Filter { statuses: vec![TaskStatus::Pending], ..Filter::default() };
-        let tasks = self.state.tasks(&pending, None, 10_000).value.0;
-        let anywhere = tasks.iter().filter(|task| task.refused_by.is_empty() && task.lost_on.is_none());
-        anywhere.map(|task| task.id.clone()).collect()
+        let mut tasks = self.state.tasks(&pending, None, 10_000).value.0;
+        // Why a task waits takes long to say, so only those are asked about that have what they need at a glance.
+        tasks.retain(|task| open.iter().any(|node| has_what_it_needs(node, &task.spec)));
+        let fits = |task: &TaskId| {
+            let why = self.state.why(task.as_str(), now).ok().flatten();
+            why.is_some_and(|why| why.value.nodes.iter().any(|node| node.reasons.is_empty()))
+        };
+        tasks.iter().map(|task| task.id.clone()).filter(fits).collect()
     }
+}
+
+/// Whether a node has the labels, the CPU and the memory that a task asks for.
+fn has_what_it_needs(node: &NodeView, spec: &TaskSpec) -> bool {
+    let cpu = spec.cpu.map_or(0, |cpu| cpu.0) + node.cpu_used_millis;
+    let memory = spec.memory.map_or(0, |memory| memory.0) + node.memory_used_bytes;
+    let mut labels = spec.constraints.as_map().iter();
+    cpu <= node.cpu_millis
+        && memory <= node.memory_bytes
+        && labels.all(|(key, value)| node.labels.get(key) == Some(value))
 }
 
 /// Placements that are durable go to their nodes, one request each.
@@ -369,6 +448,6 @@ fn push_placements(effects: &Effects, epoch: Epoch, placed: Vec<Placed>) {
 }
 
 /// Nodes are told apart by their ports.
-fn party(address: &NodeAddress) -> Party {
+pub(crate) fn party(address: &NodeAddress) -> Party {
     Party::Node(usize::from(address.port - show::FIRST_PORT))
 }

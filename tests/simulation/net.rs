@@ -6,8 +6,11 @@ use podling::api::wire::agent::{
     Assignment, HeartbeatReply, HeartbeatRequest, RegisterReply, RegisterRequest, ReportsReply,
     ReportsRequest,
 };
-use podling::model::id::TaskId;
+use podling::model::id::{NodeId, TaskId};
+use podling::model::node::Availability;
+use podling::model::spec::ImageRef;
 
+use super::images::Readiness;
 use super::rng::Rng;
 use super::time::{MS, Micros};
 use crate::checker::history::Seen;
@@ -18,6 +21,7 @@ pub(crate) enum Party {
     Master,
     Node(usize),
     Client(usize),
+    Operator,
 }
 
 /// What is asked.
@@ -41,6 +45,12 @@ pub(crate) enum Request {
         task: TaskId,
     },
     List,
+    Availability {
+        node: NodeId,
+        availability: Availability,
+    },
+    /// To a node: it is to have an image.
+    Prepare(ImageRef),
     /// To a node.
     Assign(Vec<Assignment>),
     /// To a node.
@@ -60,6 +70,8 @@ pub(crate) enum Reply {
     Done,
     Task(Box<Seen>),
     Tasks(Vec<Seen>),
+    /// How an image stands with a node.
+    Image(Readiness),
     /// A problem document: its status and its code.
     Problem(u16, &'static str),
 }

@@ -10,6 +10,7 @@ use podling::worker::step::Step;
 use super::ctx::Ctx;
 use super::engine::SimEngine;
 use super::net::{Reply, Request};
+use super::plan::Offered;
 use super::process::Process;
 use super::show;
 use super::time::MachineClock;
@@ -33,6 +34,7 @@ pub(crate) struct Machine {
     pub(crate) id: NodeId,
     pub(crate) clock: MachineClock,
     pub(crate) capacity: u32,
+    pub(crate) has: Offered,
 }
 
 /// The node.
@@ -48,10 +50,10 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(index: usize, clock: MachineClock, capacity: u32) -> Self {
+    pub(crate) fn new(index: usize, clock: MachineClock, capacity: u32, has: Offered) -> Self {
         let id = show::node_id(index);
-        let engine = SimEngine::new(index, id.clone(), clock.clone());
-        let machine = Machine { index, id, clock, capacity };
+        let engine = SimEngine::new(index, id.clone(), clock.clone(), has.engine_id.clone());
+        let machine = Machine { index, id, clock, capacity, has };
         Self { machine, engine, kept: Kept::default(), process: None, generation: 0, frailty: 0 }
     }
 
@@ -101,11 +103,12 @@ impl Node {
         }
     }
 
-    /// The master's push.
-    pub(crate) fn is_asked(&mut self, request: Request, ctx: &mut Ctx) {
+    /// The master's push, or its question.
+    pub(crate) fn is_asked(&mut self, call: u64, request: Request, ctx: &mut Ctx) {
         self.with_process(ctx, |process, kept, ctx| match request {
             Request::Assign(assignments) => process.is_assigned(assignments, kept, ctx),
             Request::StopThere { task, grace_ms } => process.is_told_to_stop(&task, grace_ms, kept, ctx),
+            Request::Prepare(image) => process.is_to_have(call, image, kept, ctx),
             Request::Register(_)
             | Request::Beat(_)
             | Request::Reports(_)
@@ -113,7 +116,8 @@ impl Node {
             | Request::Stop { .. }
             | Request::Remove { .. }
             | Request::Get { .. }
-            | Request::List => {}
+            | Request::List
+            | Request::Availability { .. } => {}
         });
     }
 

@@ -1,5 +1,9 @@
 //! What a seed stands for: how many nodes and clients, which faults, when and for how long.
 
+use std::collections::BTreeMap;
+
+use podling::model::resources::{CpuMillis, MemoryBytes};
+
 use super::rng::Rng;
 use super::time::{MS, Micros, SECOND};
 
@@ -46,12 +50,44 @@ pub(crate) enum Ways {
     Both,
 }
 
+/// What a node has.
+#[derive(Clone, Debug)]
+pub(crate) struct Offered {
+    pub(crate) cpu: CpuMillis,
+    pub(crate) memory: MemoryBytes,
+    /// Those that its worker begins with; now and then it is started with others.
+    pub(crate) labels: [BTreeMap<String, String>; 2],
+    /// Nodes may share one.
+    pub(crate) engine_id: String,
+}
+
+impl Offered {
+    fn of(index: usize, rng: &mut Rng) -> Self {
+        let shares = index > 0 && rng.permille(300);
+        let mut labels = || {
+            let zone = if rng.permille(600) { "a" } else { "b" };
+            let mut labels = BTreeMap::from([("zone".to_owned(), zone.to_owned())]);
+            if rng.permille(400) {
+                labels.insert("disk".to_owned(), "ssd".to_owned());
+            }
+            labels
+        };
+        Self {
+            labels: [labels(), labels()],
+            cpu: CpuMillis(500 * rng.within(2, 9)),
+            memory: MemoryBytes(rng.within(1, 5) << 30),
+            engine_id: format!("engine{}", if shares { 0 } else { index }),
+        }
+    }
+}
+
 /// What a seed stands for.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) nodes: usize,
     pub(crate) clients: usize,
     pub(crate) capacity: u32,
+    pub(crate) machines: Vec<Offered>,
     /// Faults and new tasks end here.
     pub(crate) trouble_ends: Micros,
     pub(crate) troubles: Vec<Trouble>,
@@ -60,7 +96,8 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn of(rng: &mut Rng) -> Self {
         let nodes = usize::try_from(rng.within(1, 5)).unwrap_or(1);
-        let trouble_ends = rng.within(60, 160) * SECOND;
+        let machines = (0..nodes).map(|index| Offered::of(index, rng)).collect();
+        let trouble_ends = rng.within(50, 120) * SECOND;
         let count = rng.within(1, 9);
         let mut troubles: Vec<Trouble> = (0..count).map(|_| trouble(rng, nodes, trouble_ends)).collect();
         if rng.permille(500) {
@@ -70,6 +107,7 @@ impl Plan {
         troubles.sort_by_key(|trouble| trouble.begins);
         Self {
             nodes,
+            machines,
             clients: usize::try_from(rng.within(1, 3)).unwrap_or(1),
             capacity: u32::try_from(rng.within(1, 5)).unwrap_or(1),
             trouble_ends,

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
 use podling::api::wire::agent::Assignment;
-use podling::engine::Owner;
+use podling::engine::{Description, EngineError, Owner};
 use podling::http::Problem;
+use podling::master::images::Prepared;
 use podling::model::id::{Incarnation, TaskId};
 use podling::model::node::NodeAddress;
-use podling::model::resources::{CpuMillis, MemoryBytes};
+use podling::model::spec::ImageRef;
 use podling::model::time::Mono;
 use podling::worker::desired::Desired;
 use podling::worker::lease::book::{Lapse, LeaseBook};
@@ -23,6 +24,7 @@ use podling::worker::reporter::pending::{Pending, Refusal};
 use super::crew::{Crew, Tools};
 use super::ctx::Ctx;
 use super::engine::{Deed as EngineDeed, Said};
+use super::images::{self, Images};
 use super::net::{Party, Reply, Request};
 use super::node::{Kept, Machine};
 use super::show;
@@ -101,6 +103,8 @@ pub(crate) struct Process {
     listing: Option<u64>,
     describing: Option<u64>,
     engine_answers: bool,
+    description: Option<Description>,
+    images: Images,
     /// When the beat was sent that was answered last.
     last_answered: Millis,
 }
@@ -120,9 +124,9 @@ impl Process {
             node: machine.id.clone(),
             address: NodeAddress { host: "127.0.0.1".to_owned(), port },
             capacity: machine.capacity,
-            cpu: Some(CpuMillis(4000)),
-            memory: Some(MemoryBytes(1 << 33)),
-            labels: BTreeMap::new(),
+            cpu: Some(machine.has.cpu),
+            memory: Some(machine.has.memory),
+            labels: machine.has.labels[usize::from(kept.starts % 4 == 3)].clone(),
             heartbeat: HEARTBEAT,
         };
         let places = machine.capacity;
@@ -148,6 +152,8 @@ impl Process {
             listing: None,
             describing: None,
             engine_answers: false,
+            description: None,
+            images: Images::default(),
             last_answered: 0,
             machine,
             generation,
@@ -157,7 +163,8 @@ impl Process {
     pub(crate) fn begins(&mut self, kept: &mut Kept, ctx: &mut Ctx) {
         self.look_at_engine(ctx);
         ctx.after(SECOND, self.event(NodeTurn::Due(Duty::Lease)));
-        self.next_turn(kept, ctx);
+        // Who its Engine is, is waited for a moment.
+        ctx.after(SECOND, self.event(NodeTurn::Due(Duty::Beat(self.beats))));
         self.settle(kept, ctx);
     }
 
@@ -299,7 +306,8 @@ impl Process {
     fn next_turn(&mut self, kept: &mut Kept, ctx: &mut Ctx) {
         match self.membership.turn() {
             Turn::Register => {
-                let request = self.offer.registration(&self.by, self.membership.cluster(), None);
+                let request =
+                    self.offer.registration(&self.by, self.membership.cluster(), self.description.as_ref());
                 self.call(Request::Register(Box::new(request)), Call::Register, ctx);
                 self.heart = Heart::Calls;
             }
@@ -413,6 +421,40 @@ impl Process {
         }
     }
 
+    // --------------------------------------------------------------------------------------------------------- images
+
+    /// The master wants an image here.
+    pub(crate) fn is_to_have(&mut self, call: u64, image: ImageRef, kept: &mut Kept, ctx: &mut Ctx) {
+        let answer = |reply, ctx: &mut Ctx| ctx.answer(self.party(), Party::Master, call, reply);
+        if let Some(known) = self.images.known(&image, ctx.now()) {
+            answer(Reply::Image(known), ctx);
+        } else if self.engine_answers {
+            let number = self.ask_engine(EngineDeed::Has(image.clone()), ctx);
+            self.images.asks_engine(number, call, image);
+        } else {
+            answer(Reply::Problem(503, "engine"), ctx);
+        }
+        self.settle(kept, ctx);
+    }
+
+    fn says_whether_it_has(&mut self, number: u64, held: Result<bool, EngineError>, ctx: &mut Ctx) {
+        let Some((call, image)) = self.images.held(number) else { return };
+        let reply = match held {
+            Ok(true) => {
+                let (node, image) = (self.machine.id.clone(), image.as_str().to_owned());
+                ctx.tell(What::HasImage { node, image });
+                Reply::Image(Ok(Prepared::Present))
+            }
+            Ok(false) => {
+                let pull = self.ask_engine(EngineDeed::Pull(image.clone()), ctx);
+                self.images.pulls(pull, image.clone());
+                Reply::Image(Ok(images::pulling(&image)))
+            }
+            Err(_) => Reply::Problem(503, "engine"),
+        };
+        ctx.answer(self.party(), Party::Master, call, reply);
+    }
+
     // ------------------------------------------------------------------------------------------------------ the Engine
 
     fn list(&mut self, then: Then, ctx: &mut Ctx) {
@@ -428,7 +470,8 @@ impl Process {
     fn ask_engine(&mut self, deed: EngineDeed, ctx: &mut Ctx) -> u64 {
         self.last_own += 1;
         let turn = EngineTurn::Do(self.generation, self.last_own, deed);
-        let delay = ctx.rng.within(MS / 5, 20 * MS);
+        let most = if matches!(turn, EngineTurn::Do(.., EngineDeed::Pull(_))) { 4_000 } else { 20 };
+        let delay = ctx.rng.within(MS / 5, most * MS);
         ctx.after(delay, Event::Engine(self.machine.index, turn));
         self.last_own
     }
@@ -437,6 +480,12 @@ impl Process {
         match said {
             Said::Described(described) if self.describing == Some(number) => {
                 let answers = described.is_ok();
+                if let Ok(said) = described {
+                    let is_news = self.description.replace(said).is_none();
+                    if is_news && self.session.is_some() {
+                        self.membership.must_register();
+                    }
+                }
                 self.crew.wants_beat |= answers != self.engine_answers;
                 self.engine_answers = answers;
                 if answers && let Some(owner) = self.owner() {
@@ -463,9 +512,10 @@ impl Process {
             Said::Listed(Ok(found)) => {
                 self.desired.take_up_late(found);
             }
+            Said::Held(held) => self.says_whether_it_has(number, held, ctx),
+            Said::Pulled(done) => self.images.pulled(number, &done, ctx.now()),
             Said::Listed(Err(_))
             | Said::Described(_)
-            | Said::Pulled(_)
             | Said::Created(_)
             | Said::Inspected(_)
             | Said::Started(_)

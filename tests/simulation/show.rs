@@ -4,7 +4,7 @@ use podling::api::wire::spec::{Creation, SpecWire};
 use podling::control::tasks::Filter;
 use podling::master::state::State;
 use podling::model::id::NodeId;
-use podling::model::task::{Outcome, Task, TaskState, TaskStatus};
+use podling::model::task::{Outcome, Task, TaskState};
 use podling::model::time::WallTime;
 use sha2::{Digest, Sha256};
 
@@ -65,9 +65,4 @@ pub(crate) fn everything(state: &State) -> String {
     let mut nodes = state.nodes(None, 1000).value;
     nodes.0.iter_mut().for_each(|node| (node.last_heartbeat, node.detail) = (WallTime::default(), None));
     format!("{tasks:?} {nodes:?}")
-}
-
-/// Whether a status is one that never changes.
-pub(crate) const fn has_ended(status: TaskStatus) -> bool {
-    status.is_terminal()
 }

@@ -10,9 +10,12 @@ use super::client::{self, Client};
 use super::ctx::Ctx;
 use super::disk::Mood;
 use super::engine::{Deed, Said};
-use super::master::{Effect, Master};
-use super::net::{Message, Packet, Party, Request};
+use super::images::Readiness;
+use super::master::{self, Effect, Master};
+use super::moving;
+use super::net::{Message, Packet, Party, Reply, Request};
 use super::node::Node;
+use super::operator::{self, Operator};
 use super::plan::{Kind, Plan, Trouble, Ways};
 use super::rng::Rng;
 use super::show;
@@ -28,6 +31,9 @@ const TICK: Micros = SECOND;
 /// How long after the last fault everything must have come to rest: a brake lasts ten node timeouts.
 const REST_WITHIN: Micros = 500 * SECOND;
 
+/// The longest that a message is on its way.
+const LATEST: Micros = 13 * SECOND;
+
 /// Something that is to happen.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
@@ -38,6 +44,7 @@ pub(crate) enum Event {
     Master(u64, MasterTurn),
     MasterStarts,
     Client(usize),
+    Operator,
     /// A turn of a node's worker that was started so often.
     Node(usize, u64, NodeTurn),
     NodeStarts(usize),
@@ -54,6 +61,7 @@ pub(crate) enum MasterTurn {
     Place,
     Tick,
     Reap,
+    Move,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +89,7 @@ pub(crate) struct World {
     master: Master,
     nodes: Vec<Node>,
     clients: Vec<Client>,
+    operator: Operator,
     /// Who stands still, with what has happened to it meanwhile.
     paused: BTreeMap<Party, Vec<Event>>,
     /// How often in a thousand a turn is the master's last.
@@ -108,8 +117,12 @@ impl World {
         };
         let world = ctx.clock.clone();
         let master = Master::new(clock(&world, &mut ctx.rng), cluster, NODE_TIMEOUT);
-        let nodes = (0..plan.nodes).map(|index| Node::new(index, clock(&world, &mut ctx.rng), plan.capacity));
+        let nodes =
+            plan.machines.iter().enumerate().map(|(index, has)| {
+                Node::new(index, clock(&world, &mut ctx.rng), plan.capacity, has.clone())
+            });
         let nodes: Vec<Node> = nodes.collect();
+        let operator = Operator::new(plan.nodes);
         let clients = (0..plan.clients).map(Client::new).collect();
         Self {
             ctx,
@@ -117,6 +130,7 @@ impl World {
             master,
             nodes,
             clients,
+            operator,
             paused: BTreeMap::new(),
             master_frailty: 0,
             is_at_rest: false,
@@ -133,6 +147,7 @@ impl World {
         for index in 0..self.clients.len() {
             self.ctx.at(SECOND, Event::Client(index));
         }
+        self.ctx.at(10 * SECOND, Event::Operator);
         for (index, trouble) in self.plan.troubles.iter().enumerate() {
             self.ctx.at(trouble.begins, Event::Begins(index));
             self.ctx.at(trouble.begins + trouble.lasts, Event::Ends(index));
@@ -156,11 +171,13 @@ impl World {
             Event::Arrive(packet) => self.arrives(packet),
             Event::GiveUp(Party::Client(index), call) => self.clients[index].gives_up(call),
             Event::GiveUp(Party::Node(index), call) => self.nodes[index].gives_up(call, &mut self.ctx),
-            Event::GiveUp(Party::Master, _) => {}
+            Event::GiveUp(Party::Master, call) => self.master_hears(call, None),
+            Event::GiveUp(Party::Operator, call) => self.operator.gives_up(call),
             Event::Master(generation, turn) if generation == self.master.generation => self.turns(turn),
             Event::Master(..) => {}
             Event::MasterStarts => self.start_master(),
             Event::Client(index) => self.client_acts(index),
+            Event::Operator => self.operator_acts(),
             Event::Node(index, generation, turn) => self.nodes[index].turns(generation, turn, &mut self.ctx),
             Event::NodeStarts(index) => self.nodes[index].starts(&mut self.ctx),
             Event::Engine(index, turn) => self.nodes[index].engine_turns(turn, &mut self.ctx),
@@ -182,7 +199,12 @@ impl World {
             self.ctx.tell(what);
         }
         let generation = self.master.generation;
-        for (after, turn) in [(0, MasterTurn::Tick), (self.master.reaper_pause(), MasterTurn::Reap)] {
+        let pauses = [
+            (0, MasterTurn::Tick),
+            (self.master.reaper_pause(), MasterTurn::Reap),
+            (SECOND, MasterTurn::Move),
+        ];
+        for (after, turn) in pauses {
             self.ctx.after(after, Event::Master(generation, turn));
         }
     }
@@ -213,16 +235,20 @@ impl World {
                     self.ctx.tell(what);
                 }
             }
-            MasterTurn::Place => while self.master.schedule() {},
+            MasterTurn::Place => self.schedule(),
+            MasterTurn::Move => {
+                self.master.begin_moves();
+                self.go_on_moving();
+            }
             MasterTurn::Tick => {
-                while self.master.schedule() {}
+                self.schedule();
+                for (task, waited) in self.master.unplaced(self.ctx.now()) {
+                    self.ctx.tell(What::Unplaced { task, waited });
+                }
                 self.ctx.after(TICK, Event::Master(generation, MasterTurn::Tick));
             }
             MasterTurn::Reap => {
                 self.master.reap();
-                for (task, waited) in self.master.unplaced(self.ctx.now()) {
-                    self.ctx.tell(What::Unplaced { task, waited });
-                }
                 let pause = self.master.reaper_pause();
                 self.ctx.after(pause, Event::Master(generation, MasterTurn::Reap));
             }
@@ -231,6 +257,35 @@ impl World {
             self.kill_master();
             let down = self.ctx.rng.within(100 * MS, 5 * SECOND);
             self.ctx.after(down, Event::MasterStarts);
+        }
+    }
+
+    fn schedule(&mut self) {
+        while self.master.schedule() {}
+        let next_tick = self.ctx.now() + TICK;
+        if let Some(due) = self.master.next_release().filter(|due| *due < next_tick) {
+            self.ctx.at(due, Event::Master(self.master.generation, MasterTurn::Place));
+        }
+    }
+
+    /// The mover asks the next node, or waits for its next turn.
+    fn go_on_moving(&mut self) {
+        let Some(moving) = self.master.moving() else { return };
+        if let Some(about) = moving.next() {
+            let to = master::party(&about.address);
+            let request = Request::Prepare(about.task.spec.image.clone());
+            let call = self.ctx.ask(Party::Master, to, request, moving::PATIENCE);
+            moving.asks(call, about);
+        } else if moving.is_over() {
+            let pause = self.master.mover_pause();
+            self.ctx.after(pause, Event::Master(self.master.generation, MasterTurn::Move));
+        }
+    }
+
+    fn master_hears(&mut self, call: u64, said: Option<Readiness>) {
+        if self.master.moving().is_some_and(|moving| moving.is_asking(call)) {
+            self.master.hears(call, said);
+            self.go_on_moving();
         }
     }
 
@@ -274,9 +329,10 @@ impl World {
                     self.ctx.tell(what);
                 }
             }
-            (Party::Master, Message::Answer(..)) => {}
-            (Party::Node(index), Message::Ask(_, request)) => {
-                self.nodes[index].is_asked(request, &mut self.ctx);
+            (Party::Master, Message::Answer(call, Reply::Image(said))) => self.master_hears(call, Some(said)),
+            (Party::Master, Message::Answer(call, _problem)) => self.master_hears(call, None),
+            (Party::Node(index), Message::Ask(call, request)) => {
+                self.nodes[index].is_asked(call, request, &mut self.ctx);
             }
             (Party::Node(index), Message::Answer(call, reply)) => {
                 self.nodes[index].hears(call, reply, &mut self.ctx);
@@ -286,7 +342,8 @@ impl World {
                     self.ctx.tell(what);
                 }
             }
-            (Party::Client(_), Message::Ask(..)) => {}
+            (Party::Operator, Message::Answer(call, reply)) => self.operator.hears(call, &reply),
+            (Party::Client(_) | Party::Operator, Message::Ask(..)) => {}
         }
     }
 
@@ -296,7 +353,8 @@ impl World {
             self.client_asks(index, request);
         }
         if creates || self.clients[index].is_owed() {
-            let next = self.ctx.rng.within(200 * MS, 10 * SECOND);
+            let most = if creates { 10 * SECOND } else { SECOND };
+            let next = self.ctx.rng.within(200 * MS, most);
             self.ctx.after(next, Event::Client(index));
         }
     }
@@ -308,6 +366,20 @@ impl World {
             self.ctx.tell(what);
         }
         self.ctx.ask(from, Party::Master, request, client::PATIENCE);
+    }
+
+    fn operator_acts(&mut self) {
+        // What was sent before comes no later than this.
+        let is_over = self.ctx.now() >= self.plan.trouble_ends + LATEST;
+        let Some((node, availability)) = self.operator.wish(&mut self.ctx.rng, is_over) else { return };
+        if is_over || self.ctx.now() < self.plan.trouble_ends {
+            let call = self.ctx.net.last_call + 1;
+            let request = self.operator.sends(call, node, availability, is_over);
+            self.ctx.ask(Party::Operator, Party::Master, request, operator::PATIENCE);
+        }
+        let most = if is_over { SECOND } else { 20 * SECOND };
+        let next = self.ctx.rng.within(300 * MS, most);
+        self.ctx.after(next, Event::Operator);
     }
 
     // -------------------------------------------------------------------------------------------------------- faults
@@ -333,7 +405,7 @@ impl World {
         if self.paused.remove(&party).is_some() {
             let subject = match party {
                 Party::Node(index) => show::node_id(index).to_string(),
-                Party::Master | Party::Client(_) => "master".to_owned(),
+                Party::Master | Party::Client(_) | Party::Operator => "master".to_owned(),
             };
             self.ctx.tell(What::Healed { fault: Fault::Paused, subject });
         }
@@ -421,10 +493,11 @@ impl World {
     // ---------------------------------------------------------------------------------------------------------- rest
 
     fn look_for_rest(&mut self) {
-        let all_ended = self.master.tasks().iter().all(|seen| show::has_ended(seen.status));
-        let none_left = self.nodes.iter().all(|node| node.engine.containers().is_empty());
         let all_answered = self.clients.iter().all(|client| !client.is_owed());
-        self.is_at_rest = self.master.running.is_some() && all_ended && none_left && all_answered;
+        let is_open = self.operator.is_done();
+        let is_settled = self.master.has_ended_all() && !self.master.has_records();
+        let is_empty = |node: &Node| node.engine.is_empty();
+        self.is_at_rest = is_settled && all_answered && is_open && self.nodes.iter().all(is_empty);
         if !self.is_at_rest {
             self.ctx.after(5 * SECOND, Event::Look);
         }
@@ -458,6 +531,7 @@ fn subject(event: &Event) -> Option<Party> {
         Event::Node(index, ..) => Some(Party::Node(*index)),
         Event::MasterStarts
         | Event::Client(_)
+        | Event::Operator
         | Event::NodeStarts(_)
         | Event::Engine(..)
         | Event::Begins(_)

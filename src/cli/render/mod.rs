@@ -12,8 +12,8 @@ pub(crate) mod node;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod text;
-pub(crate) mod why;
 pub(crate) mod top;
+pub(crate) mod why;
 
 #[cfg(test)]
 pub(crate) mod sample;

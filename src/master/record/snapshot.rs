@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{CreatedRecord, created, creation};
 use crate::api::wire::spec::SpecWire;
-use crate::control::change::Creation;
+use crate::control::change::{Creation, KeyUse};
 use crate::control::nodes::{NodeEntry, Nodes};
 use crate::control::snapshot::{Snapshot, restore_key, restore_node, restore_task};
-use crate::control::tasks::{TaskEntry, Tasks};
+use crate::control::tasks::{KeyRecord, TaskEntry, Tasks};
 use crate::model::id::{Attempt, Incarnation, NodeId, Revision, TaskId, TaskName};
 use crate::model::node::{Availability, Node, NodeStatus, Registration};
 use crate::model::spec::TaskSpec;
@@ -35,6 +35,13 @@ enum Item {
     Key {
         at: Revision,
         creation: CreatedRecord,
+    },
+    /// A key whose tasks were all removed.
+    SpentKey {
+        at: Revision,
+        key: String,
+        body_hash: [u8; 32],
+        used_at: WallTime,
     },
 }
 
@@ -81,7 +88,7 @@ pub(in crate::master) struct Parts {
     latest: Option<WallTime>,
     nodes: IntoIter<NodeEntry>,
     tasks: IntoIter<TaskEntry>,
-    keys: IntoIter<(Revision, Arc<Creation>)>,
+    keys: IntoIter<(String, KeyRecord)>,
     /// The last spec of the part that is being made.
     spec: Option<Arc<TaskSpec>>,
 }
@@ -111,8 +118,8 @@ impl Parts {
                 self.spec = Some(Arc::clone(spec));
             }
             push(part, &Item::Task(Box::new(task_record(&entry))));
-        } else if let Some((at, kept)) = self.keys.next() {
-            push(part, &Item::Key { at, creation: created(Creation::clone(&kept)) });
+        } else if let Some((key, record)) = self.keys.next() {
+            push(part, &key_item(key, record));
         } else {
             return false;
         }
@@ -135,6 +142,14 @@ fn push(part: &mut Vec<u8>, item: &Item) {
     serde_json::to_writer(&mut *part, item)
         .expect("invariant: an item has string keys and no fallible values");
     part.push(b'\n');
+}
+
+fn key_item(key: String, record: KeyRecord) -> Item {
+    let KeyRecord { body_hash, used_at, creation, at } = record;
+    match creation {
+        Some(kept) => Item::Key { at, creation: created(Creation::clone(&kept)) },
+        None => Item::SpentKey { at, key, body_hash, used_at },
+    }
 }
 
 fn node_record(entry: &NodeEntry) -> NodeRecord {
@@ -199,7 +214,16 @@ pub(in crate::master) fn restore(
                 let changed = record.changed;
                 restore_task(nodes, tasks, task(*record, Arc::clone(spec)), changed, now);
             }
-            Item::Key { at, creation: record } => restore_key(tasks, &creation(record)?, at),
+            Item::Key { at, creation: record } => {
+                let creation = creation(record)?;
+                if let Some(KeyUse { key, body_hash }) = creation.key.clone() {
+                    let (used_at, creation) = (creation.at, Some(Arc::new(creation)));
+                    restore_key(tasks, key, KeyRecord { body_hash, used_at, creation, at });
+                }
+            }
+            Item::SpentKey { at, key, body_hash, used_at } => {
+                restore_key(tasks, key, KeyRecord { body_hash, used_at, creation: None, at });
+            }
         }
     }
     Ok(latest)

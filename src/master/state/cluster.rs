@@ -179,7 +179,7 @@ impl State {
         HeartbeatReply {
             cluster_id: self.settings.cluster.clone(),
             epoch: self.settings.epoch,
-            revision: self.journal.last_position(),
+            revision: self.position(tasks),
             complete: !self.is_quarantined,
             register,
             tasks: tasks.live_on(&beat.node_id).map(|entry| desired(&entry.task)).collect(),
@@ -206,9 +206,10 @@ impl State {
             let verdict = self.take_report(&mut nodes, &mut tasks, node, report, now);
             verdicts.push(ReportVerdict { seq, verdict });
         }
+        let at = self.position(&*tasks);
         drop((nodes, tasks));
         self.wake_scheduler();
-        Ok(AsOf { value: verdicts, at: self.journal.last_position() })
+        Ok(AsOf { value: verdicts, at })
     }
 
     fn take_report(
@@ -254,13 +255,13 @@ impl State {
         let more = page.len() > most;
         page.truncate(most);
         let next = page.last().filter(|_| more).map(|node| node.node_id.clone());
-        AsOf { value: (page, next), at: self.journal.last_position() }
+        AsOf { value: (page, next), at: self.position(&*nodes) }
     }
 
     /// One node.
     pub fn node(&self, id: &NodeId) -> Option<AsOf<NodeView>> {
         let nodes = self.locks.read_nodes();
-        nodes.get(id).map(|entry| AsOf { value: view(entry), at: self.journal.last_position() })
+        nodes.get(id).map(|entry| AsOf { value: view(entry), at: self.position(&*nodes) })
     }
 
     /// Opens or closes a node. None: no such node.

@@ -67,7 +67,7 @@ impl State {
             Some(Preparation { attempt, task: Arc::clone(task), node, address })
         };
         let found = waits_for_it.filter_map(|entry| preparation(&entry.task)).collect();
-        AsOf { value: found, at: self.journal.last_position() }
+        AsOf { value: found, at: self.position(&*tasks) }
     }
 
     /// Whether a node is being drained, or a place kept: whether [`State::keep_places`] might do anything.

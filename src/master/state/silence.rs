@@ -42,16 +42,17 @@ impl State {
     pub fn judge_silence(&self, now: Now) -> AsOf<Vec<Lost>> {
         let (mut nodes, mut tasks) = self.locks.write_both();
         if now.mono < self.judge_from || self.journal.is_failing() {
-            return AsOf { value: Vec::new(), at: self.journal.last_position() };
+            return AsOf { value: Vec::new(), at: self.position(&*tasks) };
         }
         let silent = nodes.judge(self.settings.node_timeout, now.mono);
         let news = silent.into_iter().filter(|silent| silent.was_online || !silent.is_held);
         let lost: Vec<Lost> = news.map(|silent| self.lose(&mut nodes, &mut tasks, silent, now)).collect();
+        let at = self.position(&*tasks);
         drop((nodes, tasks));
         if lost.iter().any(|lost| !lost.rescheduled.is_empty()) {
             self.wake_scheduler();
         }
-        AsOf { value: lost, at: self.journal.last_position() }
+        AsOf { value: lost, at }
     }
 
     /// Each change here is about what is read under these locks, so each of them fits.

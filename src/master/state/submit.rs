@@ -94,10 +94,8 @@ impl State {
             if !self.journal.is_settled(record.at) {
                 return Err(CreateError::KeyBusy);
             }
-            if !record.creation.tasks.iter().any(|new| tasks.get(&new.id).is_some()) {
-                return Err(CreateError::Gone);
-            }
-            return Ok(AsOf { value: Arc::clone(&record.creation), at: record.at });
+            let creation = record.creation.as_ref().ok_or(CreateError::Gone)?;
+            return Ok(AsOf { value: Arc::clone(creation), at: record.at });
         }
         self.check_store()?;
         let creation = Creation {

@@ -22,7 +22,7 @@ impl State {
         if self.journal.is_failing() && entry.task.status() == TaskStatus::Pending {
             "nothing is placed while this master can't store changes".clone_into(&mut why.summary);
         }
-        Ok(Some(AsOf { value: why, at: self.journal.last_position() }))
+        Ok(Some(AsOf { value: why, at: self.position(&*tasks) }))
     }
 
     /// What those of these tasks wait for that wait, for a place or to be moved.

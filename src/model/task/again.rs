@@ -55,7 +55,8 @@ impl Task {
                     self.attempt
                 ))
             }
-            Outcome::Stopped if self.moving.is_some() => {
+            // A worker that began anew knows the exit code alone of what the one before it had ended.
+            Outcome::Stopped | Outcome::Failed(Reason::ExitCode) if self.moving.is_some() => {
                 Next::Elsewhere(format!("attempt {} was ended to move it off {node}", self.attempt))
             }
             outcome if self.spec.restart.follows(reason(outcome), self.tries) => Next::Again,

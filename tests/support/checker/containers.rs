@@ -136,7 +136,7 @@ fn was_over(facts: &Facts<'_>, life: &Life<'_>, end: End) -> bool {
 }
 
 /// The attempt was to end, so that the next one can run where a place is kept for it.
-fn was_moved(facts: &Facts<'_>, life: &Life<'_>, end: End) -> bool {
+pub(super) fn was_moved(facts: &Facts<'_>, life: &Life<'_>, end: End) -> bool {
     let attempt = facts.fold.attempt(&life.key.task, life.key.attempt.0);
     let moved = attempt.and_then(|attempt| attempt.moved);
     moved.is_some_and(|moment| facts.fold.may_precede(moment, end.moment.index))

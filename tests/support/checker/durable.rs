@@ -1,11 +1,10 @@
 //! What became durable: it goes forwards (I4), is there before anybody is told (I10), is written by one master at a
-//! time (I13), overfills no node (I14), and comes from the node that owns the attempt (I15).
+//! time (I13), and comes from the node that owns the attempt (I15).
 
 use std::collections::{HashMap, HashSet};
 
 use podling::control::change::Change;
-use podling::model::id::{AttemptKey, ContainerId, Epoch, NodeId, Revision, TaskId};
-use podling::model::node::Registration;
+use podling::model::id::{AttemptKey, ContainerId, Epoch, Revision, TaskId};
 use podling::model::task::Step;
 
 use super::Findings;
@@ -26,7 +25,6 @@ pub(super) fn judge(facts: &Facts<'_>, found: &mut Findings) {
         judge_places(facts, found);
     }
     judge_masters(facts, found);
-    Loads::default().judge(facts, found);
 }
 
 /// I10: a master that begins shows what the durable records come to.
@@ -164,98 +162,6 @@ fn judge_masters(facts: &Facts<'_>, found: &mut Findings) {
             found.add("I13", moment.at, &[&"master"], why);
         }
         last = Some(*position);
-    }
-}
-
-/// What is placed on a node, by count, CPU and memory.
-#[derive(Clone, Copy, Debug, Default)]
-struct Load {
-    places: u64,
-    cpu: u64,
-    memory: u64,
-}
-
-/// What each node holds, as the changes come one after another.
-#[derive(Default)]
-struct Loads<'h> {
-    nodes: HashMap<&'h NodeId, &'h Registration>,
-    held: HashMap<&'h NodeId, Load>,
-    on: HashMap<&'h TaskId, (&'h NodeId, Load)>,
-}
-
-impl<'h> Loads<'h> {
-    /// I14: no placement overfills its node.
-    fn judge(mut self, facts: &Facts<'h>, found: &mut Findings) {
-        let mut over: Vec<(Moment, &TaskId)> = Vec::new();
-        for (task, line) in &facts.fold.tasks {
-            over.extend(line.attempts.iter().filter_map(|attempt| Some((attempt.over?, *task))));
-        }
-        let over: HashMap<usize, &TaskId> =
-            over.into_iter().map(|(moment, task)| (moment.index, task)).collect();
-        for Commit { moment, change, .. } in &facts.fold.commits {
-            match change {
-                Change::Registered { registration, .. } => {
-                    self.nodes.insert(&registration.node_id, registration);
-                }
-                Change::Advanced { task, step: Step::Place(on) } => {
-                    let load = facts.fold.tasks.get(task).map(|line| Load {
-                        places: 1,
-                        cpu: line.spec.cpu.map_or(0, |cpu| cpu.0),
-                        memory: line.spec.memory.map_or(0, |memory| memory.0),
-                    });
-                    self.place(task, &on.node, load.unwrap_or_default(), *moment, found);
-                }
-                Change::Advanced { .. }
-                | Change::Created(_)
-                | Change::Forgotten { .. }
-                | Change::Availability { .. }
-                | Change::Status { .. }
-                | Change::NodeForgotten { .. } => {}
-            }
-            if let Some(task) = over.get(&moment.index) {
-                self.release(task);
-            }
-        }
-    }
-
-    fn place(
-        &mut self,
-        task: &'h TaskId,
-        node: &'h NodeId,
-        load: Load,
-        moment: Moment,
-        found: &mut Findings,
-    ) {
-        self.release(task);
-        self.on.insert(task, (node, load));
-        let held = self.held.entry(node).or_default();
-        held.places += load.places;
-        held.cpu = held.cpu.saturating_add(load.cpu);
-        held.memory = held.memory.saturating_add(load.memory);
-        let Some(of) = self.nodes.get(node) else {
-            let why = format!("task {task} was placed on {node}, which never registered");
-            found.add("I14", moment.at, &[task, node], why);
-            return;
-        };
-        let amounts = [
-            ("tasks", held.places, u64::from(of.capacity), load.places),
-            ("CPU millis", held.cpu, of.cpu.0, load.cpu),
-            ("bytes of memory", held.memory, of.memory.0, load.memory),
-        ];
-        for (what, held, most, _) in
-            amounts.into_iter().filter(|(_, held, most, adds)| held > most && *adds > 0)
-        {
-            let why = format!("with task {task} {node} holds {held} {what}, and has {most}");
-            found.add("I14", moment.at, &[task, node], why);
-        }
-    }
-
-    fn release(&mut self, task: &TaskId) {
-        let Some((node, load)) = self.on.remove(task) else { return };
-        let held = self.held.entry(node).or_default();
-        held.places = held.places.saturating_sub(load.places);
-        held.cpu = held.cpu.saturating_sub(load.cpu);
-        held.memory = held.memory.saturating_sub(load.memory);
     }
 }
 

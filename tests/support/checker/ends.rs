@@ -4,7 +4,7 @@ use podling::model::id::{Attempt, AttemptKey};
 use podling::model::task::{Ending, Reason, TaskStatus};
 
 use super::Findings;
-use super::containers::was_asked;
+use super::containers::{was_asked, was_moved};
 use super::facts::Facts;
 use super::fold::Moment;
 use super::history::{Because, Fault, Seen, What};
@@ -81,8 +81,7 @@ impl Reasons<'_, '_> {
             // The Engine may not know any more what became of it.
             Because::Engine if reason == Some(Reason::Engine) => true,
             Because::Itself | Because::Engine => {
-                self.is_by_code(reason)
-                    || self.is_by_order(reason, was_asked(self.facts, &self.life.key.task, self.end))
+                self.is_by_code(reason) || self.is_by_order(reason, self.was_to_end())
             }
             // A worker that began anew doesn't know what the one before it had sent.
             Because::Signal => {
@@ -90,6 +89,11 @@ impl Reasons<'_, '_> {
             }
             Because::Unknown => true,
         }
+    }
+
+    /// A user wanted its end, or it was to be moved.
+    fn was_to_end(&self) -> bool {
+        was_asked(self.facts, &self.life.key.task, self.end) || was_moved(self.facts, self.life, self.end)
     }
 
     /// As the code and the OOM flag say.

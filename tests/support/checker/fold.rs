@@ -6,14 +6,19 @@
 //! Deliberately absent: `control::change`. An oracle that called what it judges would agree with it in its mistakes.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use podling::control::change::{Change, Creation};
 use podling::model::id::{NodeId, Revision, TaskId};
 use podling::model::restart::{Restart, RestartPolicy};
 use podling::model::spec::{OnNodeLost, TaskSpec};
 use podling::model::task::{Ending, MAX_REFUSALS, Reason, Step, TaskStatus};
+use podling::model::time::WallTime;
 
 use super::history::{Entry, Millis, What};
+
+/// An attempt that ran for so long begins the waits before further tries anew.
+const STEADY: Duration = Duration::from_secs(600);
 
 /// Where something stands in the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,10 @@ pub(super) struct Attempt<'h> {
     pub(super) moved: Option<Moment>,
     /// It ended, was refused, or lost.
     pub(super) over: Option<Moment>,
+    /// The next attempt is a further try after it: so many failed in a row, none of which ran for long.
+    pub(super) streak: Option<u32>,
+    /// When its container started, as its node told.
+    started_at: Option<WallTime>,
 }
 
 /// One task, as it was committed.
@@ -52,6 +61,9 @@ pub(super) struct Line<'h> {
     states: Vec<(Moment, u32, TaskStatus)>,
     refusals: usize,
     tries: u32,
+    streak: u32,
+    /// It ended because its restart policy gives no further try.
+    has_no_more_tries: bool,
     /// A place is kept for its next attempt.
     is_reserved: bool,
 }
@@ -161,6 +173,8 @@ impl<'h> Fold<'h> {
                 states: vec![(moment, 1, TaskStatus::Pending)],
                 refusals: 0,
                 tries: 0,
+                streak: 0,
+                has_no_more_tries: false,
                 is_reserved: false,
             };
             if self.tasks.insert(&new.id, line).is_some() {
@@ -194,10 +208,12 @@ impl<'h> Line<'h> {
                 Step::Stop(_) => !status.is_terminal(),
                 Step::Reserve { .. } => status.takes_a_place() && self.stop.is_none(),
                 Step::Unreserve => self.is_reserved,
-                Step::Move { .. } => status.takes_a_place() && self.is_reserved && self.stop.is_none(),
+                // Whether there was a reason to is for `moves` to judge.
+                Step::Move { .. } => status.takes_a_place(),
             };
         if !fits {
-            return Err("I4");
+            let is_a_try = matches!(step, Step::Place(_)) && self.has_no_more_tries;
+            return Err(if is_a_try { "I21" } else { "I4" });
         }
         self.take(step, moment);
         Ok(())
@@ -211,9 +227,14 @@ impl<'h> Line<'h> {
                 self.come_to(TaskStatus::Scheduled, moment);
             }
             Step::Progress { .. } => {}
-            Step::Start { .. } => self.come_to(TaskStatus::Running, moment),
+            Step::Start { at, .. } => {
+                self.present().started_at = Some(*at);
+                self.come_to(TaskStatus::Running, moment);
+            }
             Step::End(ending) => {
-                self.present().ending = Some((ending, moment));
+                let present = self.present();
+                present.ending = Some((ending, moment));
+                present.started_at = present.started_at.or(ending.started_at);
                 self.end(ending.reason, ending.exit_code, moment);
             }
             Step::Refuse { .. } => self.refuse(moment),
@@ -232,7 +253,7 @@ impl<'h> Line<'h> {
             self.start_over(moment);
         } else if is_by_itself && code == Some(0) {
             self.try_again_or(TaskStatus::Completed, None, moment);
-        } else if reason == Some(Reason::Stopped) && self.present().moved.is_some() && self.stop.is_none() {
+        } else if self.ends_by_move(reason) {
             self.start_over(moment);
         } else if self.stop.is_some() || reason == Some(Reason::Stopped) {
             self.finish(TaskStatus::Stopped, moment);
@@ -255,10 +276,27 @@ impl<'h> Line<'h> {
         if policy != RestartPolicy::Never && may_help && is_left && self.stop.is_none() {
             self.tries += 1;
             self.refusals = 0;
+            self.streak = if self.ran() >= STEADY { 1 } else { self.streak + 1 };
+            self.present().streak = Some(self.streak);
             self.start_over(moment);
         } else {
+            self.has_no_more_tries = policy != RestartPolicy::Never;
             self.finish(status, moment);
         }
+    }
+
+    /// For how long its present attempt ran, by its node's clock.
+    fn ran(&mut self) -> Duration {
+        let present = self.present();
+        let ended = present.ending.map(|(ending, _)| ending.at);
+        present.started_at.zip(ended).map_or(Duration::ZERO, |(began, ended)| ended.since(began))
+    }
+
+    /// Whether its present attempt ended because it was to, so that the next one can run elsewhere. A worker that began
+    /// anew knows the code alone of what the one before it had ended.
+    fn ends_by_move(&mut self, reason: Option<Reason>) -> bool {
+        let may_be = matches!(reason, Some(Reason::Stopped | Reason::ExitCode));
+        may_be && self.stop.is_none() && self.present().moved.is_some()
     }
 
     fn refuse(&mut self, moment: Moment) {

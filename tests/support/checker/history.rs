@@ -54,6 +54,9 @@ pub(crate) enum What {
     /// A worker heard the answer to a beat that it had sent at `sent`.
     BeatAnswered { node: NodeId, sent: Millis },
 
+    /// A worker told the master that its Engine has an image.
+    HasImage { node: NodeId, image: String },
+
     /// An Engine made a container of ours. `leased`: it runs under its node's lease.
     Made { container: ContainerId, node: NodeId, key: AttemptKey, leased: bool },
     /// It began to run. `by`: the worker that asked for it, where that is known.

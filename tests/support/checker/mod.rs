@@ -16,10 +16,13 @@ mod ends;
 mod facts;
 mod fold;
 mod lives;
+mod loads;
+mod moves;
 mod nodes;
 mod report;
 mod rest;
 mod spans;
+mod tries;
 
 use std::fmt;
 
@@ -66,6 +69,9 @@ pub(crate) fn check(history: &History) -> Vec<Violation> {
     let mut found = Findings::default();
     clients::judge(&facts, &mut found);
     durable::judge(&facts, &mut found);
+    loads::judge(&facts, &mut found);
+    moves::judge(&facts, &mut found);
+    tries::judge(&facts, &mut found);
     containers::judge(&facts, &mut found);
     ends::judge(&facts, &mut found);
     nodes::judge(&facts, &mut found);
