@@ -177,6 +177,28 @@ fn a_try_that_failed_waits_longer_each_time_and_is_told() {
 }
 
 #[test]
+fn the_code_of_an_end_is_told_once() {
+    let mut cluster = Cluster::of("a 0/9 5");
+    for (error, told) in [
+        ("the command ended with exit code 7", "it failed (exit_code): the command ended with exit code 7"),
+        ("exit code 71", "it failed (exit_code), exit code 7: exit code 71"),
+    ] {
+        let task = one(&mut cluster, "build", spec());
+        assert_eq!(cluster.schedule(10), 1);
+        let ending = Ending {
+            at: cluster.now.wall,
+            reason: Some(Reason::ExitCode),
+            exit_code: Some(7),
+            error: Some(error.to_owned()),
+            container: None,
+            started_at: None,
+        };
+        cluster.apply(Change::Advanced { task: task.clone(), step: Step::End(ending) });
+        assert_eq!(why(&cluster, &task).summary, told);
+    }
+}
+
+#[test]
 fn its_pending_timeout_begins_after_the_backoff() {
     let mut cluster = Cluster::of("a 0/9 5");
     let restart = Restart::new(RestartPolicy::Always, None).unwrap();

@@ -200,8 +200,11 @@ fn fitting(nodes: &Nodes, task: &Task) -> &'static str {
 
 /// The end of a task in words, and why nothing followed it.
 fn told(task: &Task, ended: &Ended) -> String {
-    let code = ended.exit_code.map_or_else(String::new, |code| format!(", exit code {code}"));
     let error = ended.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+    // Most errors name the code themselves.
+    let code = ended.exit_code.map(|code| format!("exit code {code}"));
+    let code = code.filter(|code| !error.ends_with(code.as_str()));
+    let code = code.map_or_else(String::new, |code| format!(", {code}"));
     let tried = match task.tries {
         0 => String::new(),
         1 => ", after one further try".to_owned(),

@@ -31,16 +31,16 @@ pub(crate) fn page(why: &WhyView, now: WallTime) -> String {
 fn sentence(why: &WhyView, now: WallTime) -> String {
     let since = now.since(why.since);
     let when = if why.status.is_terminal() {
-        format!("{} since {} ago", why.status.as_str(), age(since))
+        format!("ended {} ago", age(since))
     } else {
-        format!("{} for {}", why.status.as_str(), age(since))
+        format!("is {} for {}", why.status.as_str(), age(since))
     };
     let looks = match (why.looks, why.last_look) {
         (0, _) | (_, None) => String::new(),
         (1, Some(last)) => format!(" (1 look, {} ago)", age(now.since(last))),
         (looks, Some(last)) => format!(" ({looks} looks, last {} ago)", age(now.since(last))),
     };
-    format!("{} is {when}: {}{looks}", why.name, why.summary)
+    format!("{} {when}: {}{looks}", why.name, why.summary)
 }
 
 fn nodes(why: &WhyView) -> String {
@@ -93,6 +93,6 @@ mod tests {
              would run if: worker-1 had 1.3 GiB more free\n"
         );
         let ended = WhyView { status: TaskStatus::Failed, summary: "it failed".to_owned(), looks: 0, ..why };
-        assert_eq!(page(&ended, at(42)), "web is failed since 42 s ago: it failed\n");
+        assert_eq!(page(&ended, at(42)), "web ended 42 s ago: it failed\n");
     }
 }
