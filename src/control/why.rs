@@ -140,15 +140,22 @@ impl Waits {
         if !task.spec.on_node_lost.is_leased() {
             return Some("its node is drained, and waits for its end".to_owned());
         }
+        if fits_somewhere(nodes, &Demand::of(&task.spec)) {
+            return Some("its node is drained, and it moves soon".to_owned());
+        }
         let demand = Demand::of(&task.spec);
         let found = self.by_demand.entry(demand).or_insert_with_key(|demand| no_place(nodes, demand));
         Some(format!("its node is drained: {found}"))
     }
 }
 
-fn no_place(nodes: &Nodes, demand: &Demand) -> String {
+fn fits_somewhere(nodes: &Nodes, demand: &Demand) -> bool {
     let given = Given::default();
-    if nodes.iter().any(|node| fit::unfit(nodes, node, demand, &given).is_empty()) {
+    nodes.iter().any(|node| fit::unfit(nodes, node, demand, &given).is_empty())
+}
+
+fn no_place(nodes: &Nodes, demand: &Demand) -> String {
+    if fits_somewhere(nodes, demand) {
         "a node fits, and it is placed at the next look".to_owned()
     } else {
         format!("no node fits: {}", fit::explain(nodes, demand))
@@ -190,8 +197,7 @@ fn summary(nodes: &Nodes, entry: &TaskEntry, now: Now) -> String {
 
 /// Whether any node fits, in words.
 fn fitting(nodes: &Nodes, task: &Task) -> &'static str {
-    let (demand, given) = (Demand::of(&task.spec), Given::default());
-    if nodes.iter().any(|node| fit::unfit(nodes, node, &demand, &given).is_empty()) {
+    if fits_somewhere(nodes, &Demand::of(&task.spec)) {
         "a node fits, and it is placed at the next look"
     } else {
         "no node fits"
