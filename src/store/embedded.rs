@@ -35,8 +35,9 @@ const FORMAT_KEY: &str = "format";
 const SNAPSHOT_KEY: &str = "snapshot";
 const PARTS_KEY: &str = "snapshot_parts";
 
-/// Bytes of the file that redb may keep in memory: it is read once, at the start.
-const CACHE_BYTES: usize = 16 << 20;
+/// Bytes of the file that redb may keep in memory. It is read once, at the start: what is kept of it then is of no use,
+/// and would only grow with the file.
+const CACHE_BYTES: usize = 1 << 20;
 
 /// A file that is smaller than this, or not this many times bigger than what is in it, isn't worth compacting.
 const COMPACT: (u64, u64) = (64 << 20, 4);

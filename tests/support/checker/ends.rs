@@ -7,8 +7,14 @@ use super::Findings;
 use super::containers::{was_asked, was_moved};
 use super::facts::Facts;
 use super::fold::Moment;
-use super::history::{Because, Fault, Seen, What};
+use super::history::{Because, Fault, Millis, Seen, What};
 use super::lives::{End, Life};
+
+/// What Docker calls an end that it doesn't remember.
+const FORGOTTEN: i32 = 255;
+
+/// For how long an Engine may not have written down an end that it told of.
+const UNWRITTEN: Millis = 2_000;
 
 pub(super) fn judge(facts: &Facts<'_>, found: &mut Findings) {
     judge_committed(facts, found);
@@ -36,6 +42,9 @@ fn judge_committed(facts: &Facts<'_>, found: &mut Findings) {
             let Some((life, end)) = end_of(facts, &key) else { continue };
             let Some(code) = ending.exit_code else { continue };
             let reasons = Reasons { facts, life, end, told: moment };
+            if is_forgotten(facts, life, end, code) {
+                continue;
+            }
             if code != end.exit_code {
                 let why =
                     format!("{key} ended with {code} as it was committed, and with {end} at the Engine");
@@ -48,6 +57,13 @@ fn judge_committed(facts: &Facts<'_>, found: &mut Findings) {
             }
         }
     }
+}
+
+/// Whether an Engine may have forgotten an end: killed just after it told of one, Docker hasn't written that down, and
+/// calls it 255 when it is back. That code is its own then.
+fn is_forgotten(facts: &Facts<'_>, life: &Life<'_>, end: End, code: i32) -> bool {
+    let (from, to) = (end.moment.at, end.moment.at + UNWRITTEN);
+    code == FORGOTTEN && facts.faults.touch(&[Fault::EngineKilled], life.node.as_str(), from, to)
 }
 
 /// A container that is said to have vanished doesn't run then.
@@ -159,7 +175,9 @@ fn judge_shown(facts: &Facts<'_>, moment: Moment, seen: &Seen, found: &mut Findi
         return;
     }
     let key = AttemptKey { task: seen.task.clone(), attempt: Attempt(seen.attempt) };
-    if let Some((life, end)) = end_of(facts, &key).filter(|(_, end)| end.exit_code != code) {
+    let differs =
+        |(life, end): &(&Life<'_>, End)| end.exit_code != code && !is_forgotten(facts, life, *end, code);
+    if let Some((life, end)) = end_of(facts, &key).filter(differs) {
         let why = format!("{key} was shown with exit code {code}, and it ended with {end} at the Engine");
         found.add("I9", moment.at, &[&seen.task, life.node], why);
     }
