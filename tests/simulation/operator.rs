@@ -34,9 +34,9 @@ impl Operator {
             return closed.map(|node| (node, Availability::Active));
         }
         let node = usize::try_from(rng.next()).unwrap_or_default() % self.nodes;
-        let availability = match rng.within(0, 10) {
-            0..4 => Availability::Draining,
-            4 | 5 => Availability::Cordoned,
+        let availability = match rng.within(0, 12) {
+            0..3 => Availability::Draining,
+            3 => Availability::Cordoned,
             _ => Availability::Active,
         };
         Some((node, availability))

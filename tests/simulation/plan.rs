@@ -126,9 +126,9 @@ fn trouble(rng: &mut Rng, nodes: usize, ends: Micros) -> Trouble {
         4 => (Kind::BothKilled(node), 40),
         5 => (Kind::MasterPaused, 70),
         6 => (Kind::WorkerPaused(node), 60),
-        7 => (Kind::Cut(node, Ways::Both), 60),
-        8 => (Kind::Cut(node, Ways::ToNode), 60),
-        9 => (Kind::Cut(node, Ways::ToMaster), 60),
+        7 => (Kind::Cut(node, Ways::Both), 90),
+        8 => (Kind::Cut(node, Ways::ToNode), 90),
+        9 => (Kind::Cut(node, Ways::ToMaster), 90),
         10 => (Kind::AllCut, 50),
         11 => (Kind::DiskRefuses, 30),
         12 => (Kind::DiskLandsAndFails, 15),
@@ -140,6 +140,8 @@ fn trouble(rng: &mut Rng, nodes: usize, ends: Micros) -> Trouble {
         18 => (Kind::Frail(node, rng.within(5, 60)), 60),
         _ => (Kind::FrailMaster(rng.within(2, 20)), 60),
     };
+    // A cut early enough that a node is lost by it, and what ran there runs elsewhere.
+    let begins = if matches!(kind, Kind::Cut(..)) { begins / 2 } else { begins };
     let lasts =
         if rng.permille(300) { rng.within(10 * MS, 2 * SECOND) } else { rng.within(SECOND, most * SECOND) };
     Trouble { begins, lasts: lasts.min(ends - begins), kind }
