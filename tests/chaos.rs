@@ -82,7 +82,7 @@ use probes::Probes;
 use recorder::Recorder;
 use settings::{Settings, Times};
 use site::Site;
-use summary::Summary;
+use summary::{Done, Summary};
 use watch::Watch;
 
 /// How many faults two minutes must hold at least.
@@ -142,8 +142,8 @@ fn whatever_breaks_nothing_is_lost_run_twice_or_left_behind() {
     rest::record(&mut rest, &site.data_of(Who::Master), &recorder);
 
     let history = recorder.history(terms(&cluster, settings.times));
-    let summary =
-        Summary::of(settings, counts, &history, &rest, &samples, site.surprises.len(), drains, applied);
+    let done = Done { faults: counts, surprises: site.surprises.len(), drains, applied };
+    let summary = Summary::of(settings, done, &history, &rest, &samples);
     judge(&settings, &site, &history, &summary);
 }
 

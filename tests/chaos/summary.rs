@@ -43,17 +43,25 @@ pub(crate) struct Summary {
     growth: Vec<(Who, [u64; 2], [u64; 2])>,
 }
 
+/// What was done to the cluster.
+pub(crate) struct Done {
+    /// Faults, by kind.
+    pub(crate) faults: BTreeMap<&'static str, u32>,
+    /// Processes that ended by themselves.
+    pub(crate) surprises: usize,
+    pub(crate) drains: u32,
+    pub(crate) applied: Applied,
+}
+
 impl Summary {
     pub(crate) fn of(
         settings: Settings,
-        faults: BTreeMap<&'static str, u32>,
+        done: Done,
         history: &History,
         rest: &Rest,
         samples: &[Sample],
-        surprises: usize,
-        drains: u32,
-        applied: Applied,
     ) -> Self {
+        let Done { faults, surprises, drains, applied } = done;
         let created = created(history);
         let asked = history.entries.iter().filter_map(|entry| match &entry.what {
             What::Asked { wish: Wish::Create { key, .. }, .. } => Some(key),
