@@ -58,7 +58,7 @@ fn an_image_is_pulled_once_for_whoever_asks_and_for_the_task() {
             None
         }
     });
-    assert!(seen.iter().filter(|detail| detail.contains(" KiB of ")).count() >= 3, "{seen:?}");
+    assert!(seen.iter().filter(|detail| detail.contains(" kB of ")).count() >= 3, "{seen:?}");
     assert_eq!(cluster.wait_for_end(&id).status, TaskStatus::Completed);
     assert_eq!(worker.log().matches(&format!("pulling image={}", image.0)).count(), 1, "{}", worker.log());
     assert_eq!(ask_for(worker, &image.0, PullPolicy::Never), Ok(Prepared::Present));

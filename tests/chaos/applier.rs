@@ -12,18 +12,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use podling::control::change::Change;
+use podling::api::wire::spec::SpecWire;
+use podling::control::change::{Change, NewTask};
 use podling::runtime::supervise::{self, Thread};
 
-use crate::checker::history::{History, What};
+use crate::checker::history::{History, What, Wish};
 use crate::docker::IMAGE;
+use crate::recorder::Recorder;
 use crate::site::master_url;
+use crate::workload;
 
 /// How many tasks a file has.
-const TASKS: u32 = 3;
+const TASKS: u32 = 2;
 
 /// How often a file is applied before it counts as one that can't be.
 const TRIES: u32 = 60;
+
+/// Between two files.
+const BETWEEN: Duration = Duration::from_secs(8);
 
 const PAUSE: Duration = Duration::from_millis(400);
 
@@ -57,7 +63,7 @@ impl Applier {
                     Ok(()) => sum.lock().files += 1,
                     Err(said) => sum.lock().stuck.push(said),
                 }
-                std::thread::park_timeout(PAUSE * 5);
+                std::thread::park_timeout(BETWEEN);
             }
         };
         Self { is_over, applied, thread: supervise::spawn("applier".to_owned(), run).unwrap() }
@@ -101,6 +107,15 @@ fn apply(file: &PathBuf) -> Result<(), String> {
         std::thread::park_timeout(PAUSE);
     }
     last
+}
+
+/// The wish behind a creation that the command asked for, under a key of its own making.
+pub(crate) fn note_wish(change: &Change, recorder: &Recorder) {
+    let Change::Created(creation) = change else { return };
+    let Some(used) = creation.key.as_ref().filter(|used| used.key.starts_with("apply-")) else { return };
+    let spec = |new: &NewTask| workload::told(new.name.as_str(), &SpecWire::from(&*new.spec));
+    let wish = Wish::Create { key: used.key.clone(), specs: creation.tasks.iter().map(spec).collect() };
+    recorder.asked_some_time(wish);
 }
 
 /// The names of applied tasks that the store holds more than once.

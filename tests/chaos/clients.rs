@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const TRIES: u32 = 40;
 
 /// A batch is smaller than this.
-const BATCH: u64 = 6;
+const BATCH: u64 = 4;
 
 /// How many tasks that don't end by themselves a client leaves running.
 const LONG_ONES: usize = 3;
@@ -90,11 +90,11 @@ impl User {
         let mut made = 0;
         while !self.is_over.load(Ordering::SeqCst) {
             match dice.between(0, 100) {
-                0..36 => {
+                0..37 => {
                     made += 1;
                     own.extend(self.create(made, &mut dice));
                 }
-                36..40 => {
+                37..40 => {
                     made += 1;
                     own.extend(self.create_batch(made, &mut dice));
                 }

@@ -41,7 +41,7 @@ impl Operator {
         let run = move || {
             let client = Client::new(&master_url()).unwrap();
             while !over.load(Ordering::SeqCst) {
-                rest(dice.between(1_000, 4_000), &over);
+                rest(dice.between(3_000, 9_000), &over);
                 let node = Who::Worker(u32::try_from(dice.between(1, u64::from(workers) + 1)).unwrap());
                 if set(&client, node, Availability::Draining) {
                     count.fetch_add(1, Ordering::SeqCst);

@@ -73,6 +73,12 @@ impl Recorder {
         call
     }
 
+    /// A command asked that doesn't say when.
+    pub(crate) fn asked_some_time(&self, wish: Wish) {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        self.put_at(0, What::Asked { call, client: 0, wish });
+    }
+
     pub(crate) fn answered(&self, call: u64, answer: Answer) {
         self.put(What::Answered { call, answer });
     }

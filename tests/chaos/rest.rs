@@ -15,6 +15,7 @@ use podling::runtime::clock;
 use podling::store::embedded::EmbeddedStore;
 use podling::store::{Store, Stored};
 
+use crate::applier;
 use crate::checker::history::{Left, Millis, Seen, What};
 use crate::clients::User;
 use crate::faults::Faults;
@@ -93,6 +94,7 @@ pub(crate) fn record(rest: &mut Rest, data: &Path, recorder: &Recorder) {
             {
                 rest.tasks.retain(|seen| seen.task != *task);
             }
+            applier::note_wish(&change, recorder);
             recorder.put(What::Committed { position, change });
         }
         Ok(())

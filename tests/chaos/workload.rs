@@ -36,8 +36,8 @@ const KINDS: [(Kind, u64); 11] = [
     (Kind::Stubborn, 5),
     (Kind::Greedy, 2),
     (Kind::Talks, 10),
-    (Kind::Retries, 6),
-    (Kind::RetriesElsewhere, 4),
+    (Kind::Retries, 4),
+    (Kind::RetriesElsewhere, 3),
 ];
 
 /// A task to be made.
@@ -87,7 +87,8 @@ fn spec_of(body: &Value) -> String {
     told(creation.name.as_str(), &SpecWire::from(&*creation.spec))
 }
 
-fn told(name: &str, spec: &SpecWire) -> String {
+/// A task's name and spec, as the history writes them.
+pub(crate) fn told(name: &str, spec: &SpecWire) -> String {
     format!("{name} {}", serde_json::to_string(spec).unwrap())
 }
 

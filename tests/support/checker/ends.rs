@@ -62,7 +62,7 @@ fn judge_committed(facts: &Facts<'_>, found: &mut Findings) {
 /// Whether an Engine may have forgotten an end: killed just after it told of one, Docker hasn't written that down, and
 /// calls it 255 when it is back. That code is its own then.
 fn is_forgotten(facts: &Facts<'_>, life: &Life<'_>, end: End, code: i32) -> bool {
-    let (from, to) = (end.moment.at, end.moment.at + UNWRITTEN);
+    let (from, to) = (end.moment.at, end.moment.at.saturating_add(UNWRITTEN));
     code == FORGOTTEN && facts.faults.touch(&[Fault::EngineKilled], life.node.as_str(), from, to)
 }
 
