@@ -80,16 +80,37 @@ pub(super) fn judge(facts: &Facts<'_>, found: &mut Findings) {
 
 /// Where all of three or more nodes had fallen silent together, a beat gives every node one full timeout again (R10).
 fn release_brake(nodes: &mut BTreeMap<&NodeId, Watch>, clocks: &Clocks, at: Millis, found: &mut Findings) {
-    let heard = || nodes.values().map(|watch| watch.heard);
-    let (Some(first), Some(last)) = (heard().min(), heard().max()) else { return };
-    let is_silent = clocks.running.between(first, at) > clocks.timeout;
-    if nodes.len() < BRAKED_NODES || !is_silent || last > first.saturating_add(clocks.lease) {
+    if !may_have_held(nodes, clocks, at) {
         return;
     }
     for (node, watch) in nodes {
         watch.judge_silence(node, clocks, at, found);
         watch.spared = at;
     }
+}
+
+/// Whether the brake may have been on. An offline node that holds no task counts for nothing, and which ones hold any
+/// isn't known here: so any of those may be left out that were heard first.
+fn may_have_held(nodes: &BTreeMap<&NodeId, Watch>, clocks: &Clocks, at: Millis) -> bool {
+    let mut counted: Vec<&Watch> = nodes.values().collect();
+    counted.sort_by_key(|watch| watch.heard);
+    let Some(last) = counted.last().map(|watch| watch.heard) else { return false };
+    let together = |first: Millis| {
+        clocks.running.between(first, at) > clocks.timeout && last <= first.saturating_add(clocks.lease)
+    };
+    let mut rest = counted.as_slice();
+    while let [first, later @ ..] = rest
+        && rest.len() >= BRAKED_NODES
+    {
+        if together(first.heard) {
+            return true;
+        }
+        if first.is_online {
+            break;
+        }
+        rest = later;
+    }
+    false
 }
 
 fn observe<'h>(
