@@ -110,7 +110,7 @@ fn nothing_is_stopped_before_there_is_a_place_for_it() {
 }
 
 #[test]
-fn a_drain_outlives_the_master_and_the_worker_that_are_killed_in_its_midst() {
+fn a_drain_outlives_the_master_and_the_worker_of_where_it_moves_to() {
     let mut cluster = Cluster::start(MasterOptions::default());
     cluster.start_worker("worker-1", WorkerOptions::default());
     let tasks: Vec<TaskView> = (0..8).map(|n| running(&cluster, &movable(&format!("web-{n}")))).collect();
@@ -122,8 +122,8 @@ fn a_drain_outlives_the_master_and_the_worker_that_are_killed_in_its_midst() {
     cluster.master.kill9();
     cluster.start_master_again();
     wait_until("more has moved", || moved(&cluster) > 3);
-    cluster.worker_mut("worker-1").kill9();
-    cluster.start_worker_again("worker-1");
+    cluster.worker_mut("worker-2").kill9();
+    cluster.start_worker_again("worker-2");
     let said = drain.join().unwrap();
     assert_eq!(said.code, Some(0), "{said:?}");
     for task in &tasks {
