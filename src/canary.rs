@@ -45,6 +45,8 @@ pub enum Canary {
     BooksNoKeptPlace,
     /// A further try doesn't wait for its back-off.
     IgnoresBackoff,
+    /// A worker that begins anew doesn't know what the one before it had sent.
+    ForgetsSignals,
     /// A drain moves tasks that stay where they are.
     MovesAnybody,
     /// A task is moved before its image is there.
@@ -53,7 +55,7 @@ pub enum Canary {
 
 impl Canary {
     /// Every one.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ForgetsKeys,
         Self::AnswersBeforeCommit,
         Self::KeepsWhatFailed,
@@ -73,6 +75,7 @@ impl Canary {
         Self::OverlooksLabels,
         Self::BooksNoKeptPlace,
         Self::IgnoresBackoff,
+        Self::ForgetsSignals,
         Self::MovesAnybody,
         Self::MovesUnready,
     ];

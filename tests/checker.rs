@@ -44,7 +44,6 @@ const REACHED: &[&str] = &[
     "a lease ended a container, and the master heard of it",
     "a kept place was given back",
     "a lost node came back",
-    "a new worker told of an end by its code",
     "a move ended a container",
     "a moved task runs elsewhere",
     "a node was cut off",

@@ -14,6 +14,7 @@ use podling::api::wire::why::WhyView;
 use podling::model::node::{Availability, NodeStatus};
 use podling::model::task::{Reason, TaskStatus};
 use serde_json::{Value, json};
+use support::docker;
 use support::part::{LONG, wait_until, within};
 use support::{Cluster, MasterOptions, Said, WorkerOptions, obeys, script};
 
@@ -110,7 +111,7 @@ fn nothing_is_stopped_before_there_is_a_place_for_it() {
 }
 
 #[test]
-fn a_drain_outlives_the_master_and_the_worker_of_where_it_moves_to() {
+fn a_drain_outlives_the_master_and_both_workers() {
     let mut cluster = Cluster::start(MasterOptions::default());
     cluster.start_worker("worker-1", WorkerOptions::default());
     let tasks: Vec<TaskView> = (0..8).map(|n| running(&cluster, &movable(&format!("web-{n}")))).collect();
@@ -122,8 +123,10 @@ fn a_drain_outlives_the_master_and_the_worker_of_where_it_moves_to() {
     cluster.master.kill9();
     cluster.start_master_again();
     wait_until("more has moved", || moved(&cluster) > 3);
-    cluster.worker_mut("worker-2").kill9();
-    cluster.start_worker_again("worker-2");
+    for worker in ["worker-1", "worker-2"] {
+        cluster.worker_mut(worker).kill9();
+        cluster.start_worker_again(worker);
+    }
     let said = drain.join().unwrap();
     assert_eq!(said.code, Some(0), "{said:?}");
     for task in &tasks {
@@ -131,6 +134,31 @@ fn a_drain_outlives_the_master_and_the_worker_of_where_it_moves_to() {
         let made = cluster.containers_of(task.task_id.as_str());
         assert!(made.iter().filter(|one| one.attempt == "2").count() == 1 && made.len() <= 2, "{made:?}");
     }
+}
+
+#[test]
+fn an_end_between_two_starts_of_a_worker_is_known_by_the_signal_that_was_sent() {
+    let mut cluster = Cluster::start(MasterOptions::default());
+    cluster.start_worker("worker-1", WorkerOptions::default());
+    let mut moves = script("moves", "trap 'echo told; sleep 3; exit 0' TERM; while :; do sleep 0.1; done");
+    moves["on_node_lost"] = json!("reschedule");
+    let moves = running(&cluster, &moves);
+    let stops = running(&cluster, &obeys("stops", 0));
+    cluster.start_worker("worker-2", WorkerOptions::default());
+    let drain = cluster.podling_command(&cluster.master.url(), &["node", "drain", "worker-1"]);
+    let drain = std::thread::spawn(move || Said::of(drain));
+    wait_until("it was told", || cluster.podling_ok(&["logs", "moves"]).contains("told"));
+    cluster.worker_mut("worker-1").kill9();
+    let container = moves.container_id.unwrap();
+    wait_until("it has ended, and no worker saw it", || {
+        docker::inspect(container.as_str()).unwrap()["State"]["Status"] == "exited"
+    });
+    cluster.start_worker_again("worker-1");
+    assert_moved(&cluster, "moves", "worker-1", "worker-2");
+    cluster.stop(stops.task_id.as_str(), 0);
+    assert_eq!(drain.join().unwrap().code, Some(0));
+    let kept = std::fs::read_dir(cluster.data_of("worker-1").join("stops")).unwrap().count();
+    assert_eq!(kept, 0, "nothing stays behind");
 }
 
 #[test]

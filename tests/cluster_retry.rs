@@ -15,11 +15,13 @@ use std::process::{Child, Stdio};
 
 use podling::api::routes;
 use podling::api::wire::task::TaskView;
+use podling::http::Client;
 use podling::model::node::NodeStatus;
 use podling::model::task::{Reason, TaskStatus};
 use serde_json::{Value, json};
-use support::part::wait_until;
-use support::{Cluster, MasterOptions, Said, WorkerOptions, script};
+use support::docker;
+use support::part::{LONG, wait_until};
+use support::{Cluster, MasterOptions, Said, WorkerOptions, obeys, script};
 
 /// A task that is tried again, and writes a word that nothing else ever writes, in each try.
 fn tries(name: &str, policy: Value, then: &str) -> Value {
@@ -270,4 +272,32 @@ fn a_lost_nodes_attempt_has_its_log_there_until_the_task_is_removed() {
     wait_until("neither has it", || {
         ["worker-1", "worker-2"].iter().all(|node| !keeps(&cluster.data_of(node), &id))
     });
+}
+
+#[test]
+fn an_order_that_comes_late_ends_no_later_attempt() {
+    let cluster = Cluster::with_workers(1);
+    let mut spec = obeys("again", 0);
+    spec["restart"] = on_failure(2);
+    let id = cluster.create(&spec).task_id.to_string();
+    let worker = Client::new(&cluster.worker("worker-1").url()).unwrap();
+    let order = |attempt: u32| {
+        let body = json!({"attempt": attempt, "grace_ms": 0});
+        worker.post::<Value>(&routes::task_stop(&id), &body, LONG, false).map_err(|error| error.to_string())
+    };
+    let runs = |number| {
+        let is_it = |task: &TaskView| task.attempt.0 == number && task.status == TaskStatus::Running;
+        cluster.wait_for(&id, "it runs", is_it).container_id.unwrap()
+    };
+    docker::kill(runs(1).as_str());
+    let second = runs(2);
+    // It knows of the first one, or doesn't any more; either way there is nothing to end.
+    let told = order(1);
+    assert!(told.as_ref().map_or_else(|why| why.contains("holds no task"), |_| true), "{told:?}");
+    docker::kill(second.as_str());
+    runs(3);
+    order(3).unwrap();
+    let end = cluster.wait_for_end(&id);
+    let reasons: Vec<_> = end.attempts.iter().map(|past| past.reason).collect();
+    assert_eq!((reasons, end.reason), (vec![Some(Reason::ExitCode); 2], Some(Reason::Stopped)));
 }

@@ -15,11 +15,10 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::api::routes;
-use crate::api::wire::agent::{Assignment, TaskOrder};
-use crate::api::wire::task::StopRequest;
-use crate::http::Client;
+use crate::api::wire::agent::{Assignment, StopOrder, TaskOrder};
+use crate::http::{Client, ClientError};
 use crate::master::state::Placed;
-use crate::model::id::{Epoch, TaskId};
+use crate::model::id::{AttemptKey, Epoch};
 use crate::model::node::NodeAddress;
 use crate::runtime::supervise::Stop;
 
@@ -42,7 +41,7 @@ const MOST_NODES: usize = 65_536;
 #[derive(Debug)]
 enum Push {
     Assign(Box<Assignment>),
-    Stop { task: TaskId, grace: Duration },
+    Stop { attempt: AttemptKey, grace: Duration },
 }
 
 /// What has gathered for one node.
@@ -81,9 +80,9 @@ impl Dispatcher {
         self.gather(&placed.address, Push::Assign(Box::new(assignment)));
     }
 
-    /// Tells a node to stop a task. Never blocks.
-    pub fn stop_task(&self, address: &NodeAddress, task: TaskId, grace: Duration) {
-        self.gather(address, Push::Stop { task, grace });
+    /// Tells a node to stop an attempt. Never blocks.
+    pub fn stop(&self, address: &NodeAddress, attempt: AttemptKey, grace: Duration) {
+        self.gather(address, Push::Stop { attempt, grace });
     }
 
     /// A node was heard: it may be pushed to again.
@@ -157,7 +156,7 @@ fn send(client: &Client, pushes: Vec<Push>) -> Result<(), String> {
     for push in pushes {
         match push {
             Push::Assign(assignment) => assignments.push(*assignment),
-            Push::Stop { task, grace } => stops.push((task, grace)),
+            Push::Stop { attempt, grace } => stops.push((attempt, grace)),
         }
     }
     if !assignments.is_empty() {
@@ -165,11 +164,13 @@ fn send(client: &Client, pushes: Vec<Push>) -> Result<(), String> {
         let sent = client.post::<Value>(routes::TASKS, &assignments, PUSH_DEADLINE, true);
         sent.map_err(|error| error.to_string())?;
     }
-    for (task, grace) in stops {
-        let request = StopRequest { grace_ms: Some(crate::api::wire::millis(grace)) };
-        let path = routes::task_stop(task.as_str());
-        let sent = client.post::<Value>(&path, &request, PUSH_DEADLINE, true);
-        sent.map_err(|error| error.to_string())?;
+    for (AttemptKey { task, attempt }, grace) in stops {
+        let order = StopOrder { attempt: Some(attempt), grace_ms: Some(crate::api::wire::millis(grace)) };
+        match client.post::<Value>(&routes::task_stop(task.as_str()), &order, PUSH_DEADLINE, true) {
+            // It has ended meanwhile, or was not heard of yet.
+            Err(ClientError::Refused(problem)) if problem.status == 404 => {}
+            sent => drop(sent.map_err(|error| error.to_string())?),
+        }
     }
     Ok(())
 }

@@ -54,9 +54,9 @@ fn ask(about: &Preparation) -> Result<Prepared, NotPrepared> {
 
 /// Tells the node that has the attempt, once it is durable that it is to end.
 fn tell(state: &State, dispatcher: &Arc<Dispatcher>, ended: AsOf<Move>) {
-    let (dispatcher, Move { task, address, grace }) = (Arc::clone(dispatcher), ended.value);
+    let (dispatcher, Move { attempt, address, grace }) = (Arc::clone(dispatcher), ended.value);
     state.journal().when_settled(ended.at, move |fate| match fate {
-        Fate::Durable => dispatcher.stop_task(&address, task, grace),
+        Fate::Durable => dispatcher.stop(&address, attempt, grace),
         // It is moved again.
         Fate::Withdrawn => {}
     });

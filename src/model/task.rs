@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::id::{Attempt, BatchId, ContainerId, NodeId, Revision, TaskId, TaskName};
+use crate::model::id::{Attempt, AttemptKey, BatchId, ContainerId, NodeId, Revision, TaskId, TaskName};
 use crate::model::spec::TaskSpec;
 use crate::model::time::WallTime;
 
@@ -452,6 +452,11 @@ impl Task {
     /// Its index, where it is one of `count` equals: what it is told as `PODLING_INDEX`.
     pub fn replica_index(&self) -> Option<u32> {
         self.batch.as_ref().filter(|batch| batch.replica).map(|batch| batch.index)
+    }
+
+    /// The attempt that counts now.
+    pub fn key(&self) -> AttemptKey {
+        AttemptKey { task: self.id.clone(), attempt: self.attempt }
     }
 
     /// Between TERM and KILL when it is told to stop.

@@ -111,7 +111,7 @@ impl Crew {
     /// Starts a thread that stops a container: stopping blocks for as long as the grace.
     fn halt(&mut self, key: &AttemptKey, halt: Halt, leash: &Arc<Leash>) {
         self.halts.retain(|thread| !thread.is_finished());
-        let (ground, leash) = (Arc::clone(&self.ground), Arc::clone(leash));
+        let (ground, leash, attempt) = (Arc::clone(&self.ground), Arc::clone(leash), key.clone());
         let (container, wait, grace) = match halt {
             Halt::Term(container, grace) => (container, Duration::ZERO, grace),
             Halt::KillAfter(container, wait) => (container, wait, Duration::ZERO),
@@ -120,6 +120,10 @@ impl Crew {
         let body = move || {
             if leash.over().wait(wait) {
                 return;
+            }
+            if let Some(signal) = leash.signal() {
+                // Order: before it is sent, so that a later process knows why the container ended.
+                ground.stops.keep(&attempt, &signal);
             }
             stop_container(&ground, &container, grace, &leash);
         };

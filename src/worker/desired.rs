@@ -9,7 +9,7 @@
 //! Invariant: nothing is launched before the Engine's own containers were taken up ([`Desired::adopt`]): until then
 //! pushes are turned away and sets change nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::engine::{Listed, Phase};
 use crate::model::id::{Attempt, AttemptKey, TaskId};
 use crate::model::task::{Ending, Reason};
 use crate::model::time::Now;
-use crate::worker::hold::Cause;
+use crate::worker::hold::{Cause, Signal};
 use crate::worker::job::{Charge, Job};
 use crate::worker::leash::Leash;
 use crate::worker::reporter::Event;
@@ -68,7 +68,13 @@ impl Desired {
 
     /// Takes up the containers and the ends that an earlier process of this node left, and opens for the master's
     /// wishes. What has ended stays so, whatever container there is of it: whoever reports the end removes that too.
-    pub fn adopt(&self, found: Vec<Listed>, ends: Vec<(AttemptKey, Step)>) {
+    /// `signals` says which of the containers that process had sent a signal.
+    pub fn adopt(
+        &self,
+        found: Vec<Listed>,
+        ends: Vec<(AttemptKey, Step)>,
+        signals: &BTreeMap<AttemptKey, Signal>,
+    ) {
         let mut jobs = Vec::new();
         {
             let mut inner = self.inner.lock();
@@ -79,6 +85,9 @@ impl Desired {
             }
             if !sings(Canary::AdoptsNothing) {
                 inner.take_up(found, &mut jobs);
+            }
+            for (key, signal) in signals.iter().filter(|_| !sings(Canary::ForgetsSignals)) {
+                inner.leash(key).recall(*signal);
             }
             inner.is_open = true;
         }
@@ -163,10 +172,11 @@ impl Desired {
         fenced.map_or(Ok(()), |why| Err(NotTaken::Fenced(why)))
     }
 
-    /// Stops the newest attempt at a task, within its own grace where none is given. False: this worker holds none.
-    pub fn stop(&self, task: &TaskId, grace: Option<Duration>, now: Now) -> bool {
-        let newest = self.inner.lock().ledger.newest(task).map(|(key, held)| (key.clone(), held.stop_grace));
-        let Some((key, own)) = newest else { return false };
+    /// Stops an attempt at a task, without a number the newest, within its own grace where none is given. False: this
+    /// worker holds no such one.
+    pub fn stop(&self, task: &TaskId, attempt: Option<Attempt>, grace: Option<Duration>, now: Now) -> bool {
+        let found = self.find(task, attempt).map(|(key, held)| (key, held.stop_grace));
+        let Some((key, own)) = found else { return false };
         self.act(Action::Stop { key, grace: grace.unwrap_or(own) }, now);
         true
     }

@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::api::routes::{self, WorkerRoute};
 use crate::api::wire::Page;
-use crate::api::wire::agent::Assignment;
-use crate::api::wire::task::StopRequest;
+use crate::api::wire::agent::{Assignment, StopOrder};
 use crate::control::reconcile::Fenced;
 use crate::http::{Problem, Request, Responder, Response, Service};
 use crate::model::id::{Incarnation, TaskId};
@@ -97,10 +96,10 @@ impl Api {
 
     /// POST /tasks/:id/stop
     fn stop_task(&self, words: &[String], request: &Request) -> Result<Response, Problem> {
-        let asked: StopRequest =
-            if request.body.is_empty() { StopRequest::default() } else { read(request)? };
-        let grace = asked.grace().map_err(|mistake| problem_of(&mistake))?;
-        let is_held = word(words).parse().is_ok_and(|task| self.desired.stop(&task, grace, clock::now()));
+        let order: StopOrder = if request.body.is_empty() { StopOrder::default() } else { read(request)? };
+        let grace = order.grace().map_err(|mistake| problem_of(&mistake))?;
+        let stop = |task| self.desired.stop(&task, order.attempt, grace, clock::now());
+        let is_held = word(words).parse().is_ok_and(stop);
         if is_held {
             Ok(Response::json(202, &serde_json::json!({})))
         } else {

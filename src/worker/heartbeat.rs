@@ -140,7 +140,8 @@ impl Heartbeat {
                 if !found.is_empty() {
                     log::info!("took up containers count={}", found.len());
                 }
-                self.ground.desired.adopt(found, self.ground.outbox.waiting());
+                let signals = self.ground.stops.recall(&found);
+                self.ground.desired.adopt(found, self.ground.outbox.waiting(), &signals);
                 self.ground.lease.judge_what_was_taken_up();
             }
             Err(error) => log::warn!("the engine can't say what runs because={error}"),

@@ -5,9 +5,11 @@
 //! the Engine: once to send TERM, and at most [`MOST_KILLS`] times to send KILL sooner. As long as nothing runs there is
 //! nothing to halt, and the walk itself ends the attempt.
 //!
-//! Invariant: TERM is sent once per container, and never before the container runs.
+//! Invariant: one process sends TERM once per container, and never before the container runs.
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::id::ContainerId;
 use crate::model::time::{Mono, Now};
@@ -25,12 +27,24 @@ pub enum Halt {
 }
 
 /// Who wants an attempt to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The master, or this worker's operator.
     Asked,
     /// The node's lease, which ran out.
     Lease,
+}
+
+/// The first signal that a container was sent so that it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// Who wants it to end.
+    pub cause: Cause,
+    /// When it was sent.
+    pub at: Now,
+    /// Between it and KILL.
+    pub grace: Duration,
 }
 
 /// The hold on one attempt. The default is a loose one.
@@ -40,7 +54,9 @@ pub struct Hold {
     /// Who was first.
     cause: Option<Cause>,
     running: Option<ContainerId>,
-    signalled_at: Option<Now>,
+    signal: Option<Signal>,
+    /// What an earlier process had sent, or was about to send, when it ended.
+    earlier: Option<Signal>,
     kills: u32,
 }
 
@@ -67,16 +83,27 @@ impl Hold {
         self.cause
     }
 
-    /// When the container was first sent a signal.
-    pub const fn signalled_at(&self) -> Option<Now> {
-        self.signalled_at
+    /// What this process has sent the container.
+    pub const fn signal(&self) -> Option<Signal> {
+        self.signal
+    }
+
+    /// An earlier process sent this signal, or was about to. It orders nothing: whoever wants the attempt to end says
+    /// so again.
+    pub const fn recall(&mut self, signal: Signal) {
+        self.earlier = Some(signal);
+    }
+
+    /// What an earlier process had sent it.
+    pub const fn earlier(&self) -> Option<Signal> {
+        self.earlier
     }
 
     fn halt(&mut self, now: Now) -> Option<Halt> {
-        let (container, deadline) = (self.running.clone()?, self.deadline?);
+        let (container, deadline, cause) = (self.running.clone()?, self.deadline?, self.cause?);
         let left = deadline.since(now.mono);
-        if self.signalled_at.is_none() {
-            self.signalled_at = Some(now);
+        if self.signal.is_none() {
+            self.signal = Some(Signal { cause, at: now, grace: left });
             return Some(Halt::Term(container, left));
         }
         self.kills += 1;
@@ -104,7 +131,7 @@ mod tests {
         assert_eq!(hold.order(Cause::Asked, secs(10), at(100)), None);
         assert_eq!(hold.cause(), Some(Cause::Asked));
         assert_eq!(hold.runs(&container, at(104)), Some(Halt::Term(container, secs(6))));
-        assert_eq!(hold.signalled_at(), Some(at(104)));
+        assert_eq!(hold.signal(), Some(Signal { cause: Cause::Asked, at: at(104), grace: secs(6) }));
     }
 
     #[test]
@@ -116,7 +143,7 @@ mod tests {
         assert_eq!(hold.order(Cause::Asked, secs(10), at(100)), None);
         assert_eq!(hold.order(Cause::Asked, secs(60), at(101)), None);
         assert_eq!(hold.order(Cause::Asked, secs(3), at(101)), Some(Halt::KillAfter(container, secs(3))));
-        assert_eq!(hold.signalled_at(), Some(at(100)));
+        assert_eq!(hold.signal().unwrap().at, at(100));
     }
 
     #[test]
@@ -129,6 +156,17 @@ mod tests {
         assert_eq!(hold.order(Cause::Asked, secs(5), at(101)), None);
         assert_eq!(hold.order(Cause::Asked, secs(1), at(101)), Some(Halt::KillAfter(container, secs(1))));
         assert_eq!(hold.cause(), Some(Cause::Lease));
+    }
+
+    #[test]
+    fn what_an_earlier_process_sent_orders_nothing_and_is_sent_again() {
+        let (mut hold, container) = (Hold::default(), "c1".parse::<ContainerId>().unwrap());
+        let earlier = Signal { cause: Cause::Lease, at: at(90), grace: secs(5) };
+        hold.recall(earlier);
+        assert_eq!((hold.runs(&container, at(100)), hold.cause(), hold.signal()), (None, None, None));
+        let term = hold.order(Cause::Asked, secs(10), at(101));
+        assert_eq!(term, Some(Halt::Term(container, secs(10))));
+        assert_eq!((hold.earlier(), hold.signal().unwrap().cause), (Some(earlier), Cause::Asked));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::model::id::ContainerId;
 use crate::model::time::Now;
 use crate::runtime::supervise::{Stop, StopSource};
-use crate::worker::hold::{Cause, Halt, Hold};
+use crate::worker::hold::{Cause, Halt, Hold, Signal};
 
 /// The hold on one attempt.
 #[derive(Debug)]
@@ -54,9 +54,19 @@ impl Leash {
         self.hold.lock().cause()
     }
 
-    /// When the container was first sent a signal.
-    pub fn signalled_at(&self) -> Option<Now> {
-        self.hold.lock().signalled_at()
+    /// What this process has sent the container.
+    pub fn signal(&self) -> Option<Signal> {
+        self.hold.lock().signal()
+    }
+
+    /// An earlier process sent this signal, or was about to.
+    pub fn recall(&self, signal: Signal) {
+        self.hold.lock().recall(signal);
+    }
+
+    /// What an earlier process had sent it.
+    pub fn earlier(&self) -> Option<Signal> {
+        self.hold.lock().earlier()
     }
 
     /// Ready when an order came, for whoever waits for something else meanwhile.

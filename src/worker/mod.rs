@@ -34,6 +34,7 @@ pub mod settings;
 mod slots;
 mod stats;
 pub mod step;
+mod stops;
 mod translate;
 pub mod walk;
 mod watch;
@@ -78,6 +79,7 @@ use crate::worker::reporter::{Event, Reporter};
 use crate::worker::settings::{EngineKind, Settings};
 use crate::worker::slots::Slots;
 use crate::worker::stats::Stats;
+use crate::worker::stops::Stops;
 use crate::worker::watch::EngineWatch;
 
 /// The folder of the logs in the data folder.
@@ -85,6 +87,9 @@ const LOGS_FOLDER: &str = "logs";
 
 /// The folder of the ends that no container tells.
 const OUTBOX_FOLDER: &str = "outbox";
+
+/// Where the signals are kept that were sent to containers.
+const STOPS_FOLDER: &str = "stops";
 
 /// How long `--drain-on-exit` waits for containers to end and for the master to hear of it, beyond the grace.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
@@ -101,6 +106,8 @@ pub enum StartError {
     Logs(LogStoreError),
     /// Its outbox can't be made.
     Outbox(std::io::Error),
+    /// Its folder of the signals that were sent can't be made.
+    Stops(std::io::Error),
     /// Its Engine can't be used.
     Engine(EngineError),
     /// Its master's address can't be used.
@@ -122,6 +129,7 @@ impl StartError {
             Self::DataDir(DataDirError::TooLoose { .. } | DataDirError::Damaged { .. })
             | Self::Logs(_)
             | Self::Outbox(_)
+            | Self::Stops(_)
             | Self::Thread(_) => 1,
         }
     }
@@ -133,6 +141,7 @@ impl fmt::Display for StartError {
             Self::DataDir(error) => error.fmt(f),
             Self::Logs(error) => error.fmt(f),
             Self::Outbox(error) => write!(f, "failed to make the outbox: {error}"),
+            Self::Stops(error) => write!(f, "failed to make the folder of stops: {error}"),
             Self::Engine(error) => error.fmt(f),
             Self::Master(error) => error.fmt(f),
             Self::Serve(error) => match std::error::Error::source(error) {
@@ -246,6 +255,7 @@ impl Parts {
             LogLimits { per_attempt_bytes: settings.log_max_bytes, total_bytes: settings.log_total_bytes };
         let logs = LogStore::open(&identity.folder().file(LOGS_FOLDER), limits).map_err(StartError::Logs)?;
         let outbox = Outbox::open(identity.folder().file(OUTBOX_FOLDER)).map_err(StartError::Outbox)?;
+        let stops = Stops::open(identity.folder().file(STOPS_FOLDER)).map_err(StartError::Stops)?;
         let ((give_jobs, jobs), (tell, events)) = (job::channel(), reporter::channel());
         let (register, (nudge, nudged)) = (bounded(1), bounded(1));
         let desired = Arc::new(Desired::new(give_jobs, tell));
@@ -254,6 +264,7 @@ impl Parts {
             pulls: Pulls::start(Arc::clone(&engine)).map_err(StartError::Thread)?,
             logs: Arc::new(logs),
             outbox: Arc::new(outbox),
+            stops: Arc::new(stops),
             lease: Arc::new(LeaseKeeper::open(identity.folder(), Arc::clone(&desired))),
             desired,
             owner: OnceLock::new(),

@@ -28,6 +28,7 @@ use crate::worker::pulls::{News, Pulls};
 use crate::worker::reporter::Event;
 use crate::worker::slots::{Slot, Slots};
 use crate::worker::step::Step;
+use crate::worker::stops::Stops;
 use crate::worker::walk::{Answer, Ask, Facts, LogFailure, Note, PullNews, Walk};
 
 /// What all monitors stand on.
@@ -37,6 +38,7 @@ pub(super) struct Ground {
     pub(super) pulls: Arc<Pulls>,
     pub(super) logs: Arc<LogStore>,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) stops: Arc<Stops>,
     pub(super) desired: Arc<Desired>,
     pub(super) lease: Arc<LeaseKeeper>,
     /// Set by the registration, before anything is launched.
@@ -121,7 +123,8 @@ impl Monitor {
         Facts {
             now: clock::now(),
             pulled: self.leash().cause(),
-            signalled_at: self.leash().signalled_at(),
+            signal: self.leash().signal(),
+            earlier: self.leash().earlier(),
             may_start: !self.ground.desired.is_leased(self.key()) || self.ground.lease.may_start(),
             is_leaving: self.ground.stop.requested(),
         }
@@ -155,7 +158,10 @@ impl Monitor {
             Ask::AwaitLease(duration) => self.await_lease(duration),
             Ask::Note(note) => self.note(note),
             Ask::KeepEnd(step) => ground.outbox.keep(self.key(), &step),
-            Ask::DropEnd => ground.outbox.remove(self.key()),
+            Ask::DropEnd => {
+                ground.outbox.remove(self.key());
+                ground.stops.remove(self.key());
+            }
             Ask::Tell(step) => self.tell(step),
             Ask::TellEnd(step) => hands.verdict = Some(self.tell_end(step)),
             Ask::AwaitVerdict => return self.await_verdict(hands),

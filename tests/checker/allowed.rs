@@ -6,7 +6,7 @@ use podling::model::spec::Protocol;
 use podling::model::task::Step;
 use podling::model::time::WallTime;
 
-use super::edits::{Edit, asks_for_a_port, asks_for_ssd, is_status, registration};
+use super::edits::{Edit, asks_for_a_port, asks_for_ssd, is_status, is_told_by_its_code, registration};
 use super::story::{Story, story};
 use super::world::{IMAGE, node};
 use crate::checker::history::{Because, Fault, Millis, What, Wish};
@@ -116,6 +116,16 @@ const ALLOWED: &[(&str, Edit)] = &[
     }),
     ("a node comes back online by a beat", |story| {
         story.commit(7_500, Change::Status { node: node("n2"), status: NodeStatus::Online });
+    }),
+    ("a worker whose disk is full doesn't know what the one before it had sent", |story| {
+        is_told_by_its_code(story, "halted");
+        story.put(1_100, What::Broke { fault: Fault::Disk, subject: "n1".to_owned() });
+        story.put(1_305, What::Healed { fault: Fault::Disk, subject: "n1".to_owned() });
+    }),
+    ("where a clock is set, a signal's code is taken for the signal's, whichever came first", |story| {
+        ended(story, "halted", Because::Engine);
+        story.shift(1_195, |what| matches!(what, What::Ended { exit_code: 143, .. }));
+        story.put(1_190, What::Broke { fault: Fault::Clock, subject: "n1".to_owned() });
     }),
     ("an Engine takes a container with it", |story| ended(story, "plain", Because::Engine)),
     ("nobody saw why a container ended", |story| ended(story, "lapsed", Because::Unknown)),

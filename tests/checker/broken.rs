@@ -7,7 +7,7 @@ use podling::model::id::{Epoch, Incarnation, Revision};
 use podling::model::task::{Placement, Reason, Step, StopIntent, TaskStatus};
 use podling::model::time::WallTime;
 
-use super::edits::{Edit, is_status, is_step};
+use super::edits::{Edit, is_status, is_step, is_told_by_its_code};
 use super::placing::PLACING;
 use super::story::{Story, story};
 use super::world::node;
@@ -205,6 +205,11 @@ const CONTAINERS: &[(&str, &str, Edit)] = &[
             }
             _ => false,
         });
+    }),
+    ("I9", "what a worker had sent isn't known to the next one", |story| {
+        is_told_by_its_code(story, "halted");
+        story.put(1_302, What::Broke { fault: Fault::Killed, subject: "n1".to_owned() });
+        story.put(1_305, What::Healed { fault: Fault::Killed, subject: "n1".to_owned() });
     }),
     ("I9", "a container that still runs is said to have vanished", |story| {
         vanishes(story, "plain", 915);

@@ -7,7 +7,7 @@ use podling::control::change::Change;
 use podling::model::id::{Revision, TaskId};
 use podling::model::node::{Availability, Registration};
 use podling::model::spec::{Labels, PortMapping, Ports, Protocol, TaskSpec};
-use podling::model::task::{Placement, Step};
+use podling::model::task::{Placement, Reason, Step};
 use podling::model::time::WallTime;
 
 use super::story::Story;
@@ -16,6 +16,20 @@ use crate::checker::history::{Entry, Left, Millis, Seen, What};
 
 /// A small change of the story.
 pub(crate) type Edit = fn(&mut Story);
+
+/// The end of a container that was told to end is told as if it had ended by itself.
+pub(crate) fn is_told_by_its_code(story: &mut Story, task: &str) {
+    let container = story.container(task, 1);
+    story.change(|what| match what {
+        What::Committed { change: Change::Advanced { step: Step::End(ending), .. }, .. }
+            if ending.container.as_ref() == Some(&container) =>
+        {
+            ending.reason = Some(Reason::ExitCode);
+            true
+        }
+        _ => false,
+    });
+}
 
 impl Story {
     pub(crate) fn find(&self, is_meant: impl Fn(&What) -> bool) -> usize {

@@ -238,8 +238,6 @@ impl Play {
             player.incarnation += 1;
             self.world.healed(Fault::Killed, subject);
             self.world.worker_begins(&player.id, player.incarnation);
-            let forgotten = self.world.forget_causes(&player.id);
-            *self.reached.entry("a new worker told of an end by its code").or_default() += forgotten;
         }
         for (fault, is_on) in [
             (Fault::Paused, player.is_paused),

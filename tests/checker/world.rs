@@ -228,18 +228,6 @@ impl World {
         self.advance(&held.key.task, step);
     }
 
-    /// A worker that begins anew doesn't know why its containers ended, and has only their codes. How many there are.
-    pub(crate) fn forget_causes(&mut self, node: &NodeId) -> u32 {
-        let mut count = 0;
-        for held in self.containers.values_mut().filter(|held| held.node == *node) {
-            if let Some((code @ (0 | 143), Some(Reason::Stopped | Reason::LeaseExpired))) = held.end {
-                held.end = Some((code, (code != 0).then_some(Reason::ExitCode)));
-                count += 1;
-            }
-        }
-        count
-    }
-
     pub(crate) fn remove(&mut self, container: &ContainerId) {
         self.containers.remove(container);
         self.push(What::Removed { container: container.clone() });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 use podling::api::wire::agent::Verdict;
 use podling::engine::{ContainerKey, EngineError, Owner};
-use podling::model::id::{ContainerId, Incarnation};
+use podling::model::id::{AttemptKey, ContainerId, Incarnation};
 use podling::worker::desired::Desired;
 use podling::worker::hold::Halt;
 use podling::worker::job::{Charge, Job};
@@ -132,7 +132,7 @@ impl Crew {
             while let Ok(job) = self.jobs.try_recv() {
                 match job {
                     Job::Walk(charge) => self.queue.push_back(charge),
-                    Job::Halt { halt, leash, .. } => self.halt(halt, leash, tools),
+                    Job::Halt { key, halt, leash } => self.halt(key, halt, leash, tools),
                 }
             }
             let began = self.fill_places(tools);
@@ -241,7 +241,10 @@ impl Crew {
                 tools.desired.note(&key, note, &walking.charge.leash, tools.clock.now());
             }
             Ask::KeepEnd(step) => drop(tools.kept.outbox.insert(key, step)),
-            Ask::DropEnd => drop(tools.kept.outbox.remove(&key)),
+            Ask::DropEnd => {
+                tools.kept.outbox.remove(&key);
+                tools.kept.stops.remove(&key);
+            }
             Ask::Tell(step) => tools.desired.report(Told { key, step, answer: None }),
             Ask::TellEnd(step) => {
                 let (answer, verdict) = bounded(1);
@@ -374,7 +377,14 @@ impl Crew {
 
     // ------------------------------------------------------------------------------------------------------ stopping
 
-    fn halt(&mut self, halt: Halt, leash: Arc<Leash>, tools: &mut Tools<'_>) {
+    fn halt(&mut self, key: AttemptKey, halt: Halt, leash: Arc<Leash>, tools: &mut Tools<'_>) {
+        if let Some(signal) = leash.signal() {
+            tools.kept.stops.insert(key, signal);
+            self.is_dying |= tools.ctx.rng.permille(self.frailty);
+            if self.is_dying {
+                return;
+            }
+        }
         match halt {
             Halt::Term(container, grace) => self.stop_now(Order { container, grace, leash }, tools),
             Halt::KillAfter(container, wait) => {
@@ -419,7 +429,8 @@ fn facts(charge: &Charge, tools: &Tools<'_>) -> Facts {
     Facts {
         now: tools.clock.now(),
         pulled: charge.leash.cause(),
-        signalled_at: charge.leash.signalled_at(),
+        signal: charge.leash.signal(),
+        earlier: charge.leash.earlier(),
         may_start: !tools.desired.is_leased(&charge.key) || tools.lease_allows,
         is_leaving: false,
     }

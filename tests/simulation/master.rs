@@ -191,10 +191,10 @@ impl Master {
         let Some(ended) = running.moving.hears(call, said, &running.state, now) else { return };
         let (effects, ended_at) = (Arc::clone(&running.effects), ended.at);
         running.state.journal().when_settled(ended_at, move |fate| {
-            let podling::master::state::Move { task, address, grace } = ended.value;
+            let podling::master::state::Move { attempt, address, grace } = ended.value;
             let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
             if let Fate::Durable = fate {
-                effects.lock().push(Effect::Push(party(&address), Request::StopThere { task, grace_ms }));
+                effects.lock().push(Effect::Push(party(&address), Request::StopThere { attempt, grace_ms }));
             }
         });
     }
@@ -374,10 +374,12 @@ impl Running {
             Err(StopError::StoreFull) => return Err((507, "store_full")),
         };
         if let Some(address) = stopped.value.address {
-            let (effects, task) = (Arc::clone(&self.effects), task.clone());
+            let (effects, attempt) = (Arc::clone(&self.effects), stopped.value.task.key());
             self.state.journal().when_settled(stopped.at, move |fate| match fate {
                 Fate::Durable => {
-                    effects.lock().push(Effect::Push(party(&address), Request::StopThere { task, grace_ms }));
+                    effects
+                        .lock()
+                        .push(Effect::Push(party(&address), Request::StopThere { attempt, grace_ms }));
                 }
                 Fate::Withdrawn => {}
             });

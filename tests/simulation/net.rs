@@ -6,7 +6,7 @@ use podling::api::wire::agent::{
     Assignment, HeartbeatReply, HeartbeatRequest, RegisterReply, RegisterRequest, ReportsReply,
     ReportsRequest,
 };
-use podling::model::id::{NodeId, TaskId};
+use podling::model::id::{AttemptKey, NodeId, TaskId};
 use podling::model::node::Availability;
 use podling::model::spec::ImageRef;
 
@@ -55,7 +55,7 @@ pub(crate) enum Request {
     Assign(Vec<Assignment>),
     /// To a node.
     StopThere {
-        task: TaskId,
+        attempt: AttemptKey,
         grace_ms: u64,
     },
 }

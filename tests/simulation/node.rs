@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use podling::model::id::{AttemptKey, ClusterId, NodeId};
+use podling::worker::hold::Signal;
 use podling::worker::lease::book::LeaseEntry;
 use podling::worker::step::Step;
 
@@ -25,6 +26,8 @@ pub(crate) struct Kept {
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) lease: Option<LeaseEntry>,
     pub(crate) outbox: BTreeMap<AttemptKey, Step>,
+    /// What containers were sent.
+    pub(crate) stops: BTreeMap<AttemptKey, Signal>,
 }
 
 /// What of a node stays the same.
@@ -107,7 +110,9 @@ impl Node {
     pub(crate) fn is_asked(&mut self, call: u64, request: Request, ctx: &mut Ctx) {
         self.with_process(ctx, |process, kept, ctx| match request {
             Request::Assign(assignments) => process.is_assigned(assignments, kept, ctx),
-            Request::StopThere { task, grace_ms } => process.is_told_to_stop(&task, grace_ms, kept, ctx),
+            Request::StopThere { attempt, grace_ms } => {
+                process.is_told_to_stop(&attempt, grace_ms, kept, ctx);
+            }
             Request::Prepare(image) => process.is_to_have(call, image, kept, ctx),
             Request::Register(_)
             | Request::Beat(_)

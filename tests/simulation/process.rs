@@ -10,7 +10,7 @@ use podling::api::wire::agent::Assignment;
 use podling::engine::{Description, EngineError, Owner};
 use podling::http::Problem;
 use podling::master::images::Prepared;
-use podling::model::id::{Incarnation, TaskId};
+use podling::model::id::{AttemptKey, Incarnation};
 use podling::model::node::NodeAddress;
 use podling::model::spec::ImageRef;
 use podling::model::time::Mono;
@@ -226,8 +226,15 @@ impl Process {
     }
 
     /// The master pushes a stop.
-    pub(crate) fn is_told_to_stop(&mut self, task: &TaskId, grace_ms: u64, kept: &mut Kept, ctx: &mut Ctx) {
-        self.desired.stop(task, Some(Duration::from_millis(grace_ms)), self.machine.clock.now());
+    pub(crate) fn is_told_to_stop(
+        &mut self,
+        attempt: &AttemptKey,
+        grace_ms: u64,
+        kept: &mut Kept,
+        ctx: &mut Ctx,
+    ) {
+        let (grace, now) = (Duration::from_millis(grace_ms), self.machine.clock.now());
+        self.desired.stop(&attempt.task, Some(attempt.attempt), Some(grace), now);
         self.settle(kept, ctx);
     }
 
@@ -498,7 +505,7 @@ impl Process {
                 self.listing = None;
                 if let Ok(found) = listed {
                     let ends = kept.outbox.iter().map(|(key, step)| (key.clone(), step.clone()));
-                    self.desired.adopt(found, ends.collect());
+                    self.desired.adopt(found, ends.collect(), &kept.stops);
                     if let Some(lapse) = self.lease.judge_what_was_taken_up(self.machine.clock.now()) {
                         self.end_leased(lapse);
                     }

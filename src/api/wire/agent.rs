@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::SpecWire;
+use super::spec::{self, SpecWire};
 use super::{Mistake, millis, present, time};
 use crate::model::id::{
     Attempt, ClusterId, ContainerId, Epoch, Incarnation, InstanceId, NodeId, Revision, StartId, TaskId,
@@ -21,6 +21,29 @@ use crate::model::resources::{CpuMillis, MemoryBytes};
 use crate::model::spec::TaskSpec;
 use crate::model::task::{Reason, Task};
 use crate::model::time::WallTime;
+
+/// The body of POST /tasks/:id/stop on a worker; it may be empty altogether.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopOrder {
+    /// Which attempt is meant; the newest where absent. The master always says: an order that comes late must not end
+    /// a later attempt.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+    /// Between TERM and KILL; the task's own where absent.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
+}
+
+impl StopOrder {
+    /// The grace that was asked for.
+    ///
+    /// # Errors
+    /// It is longer than a year.
+    pub fn grace(self) -> Result<Option<Duration>, Mistake> {
+        spec::wait("grace_ms", self.grace_ms)
+    }
+}
 
 /// The body of POST /nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

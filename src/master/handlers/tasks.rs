@@ -110,7 +110,7 @@ impl Api {
         if let Some(address) = stopped.value.address {
             let (dispatcher, task) = (Arc::clone(&self.dispatcher), Arc::clone(&stopped.value.task));
             self.state.journal().when_settled(stopped.at, move |fate| match fate {
-                Fate::Durable => dispatcher.stop_task(&address, task.id.clone(), task.grace()),
+                Fate::Durable => dispatcher.stop(&address, task.key(), task.grace()),
                 Fate::Withdrawn => {}
             });
         }

@@ -27,8 +27,8 @@ pub struct Preparation {
 /// An attempt that its node is to end now, so that the next one can run elsewhere.
 #[derive(Clone, Debug)]
 pub struct Move {
-    /// Whose it is.
-    pub task: TaskId,
+    /// Which one.
+    pub attempt: AttemptKey,
     /// Where its node is reached.
     pub address: NodeAddress,
     /// Between TERM and KILL.
@@ -63,7 +63,7 @@ impl State {
         let preparation = |task: &Arc<Task>| {
             let node = task.reserved.clone()?;
             let address = nodes.get(&node)?.node().registration.address.clone();
-            let attempt = AttemptKey { task: task.id.clone(), attempt: task.attempt };
+            let attempt = task.key();
             Some(Preparation { attempt, task: Arc::clone(task), node, address })
         };
         let found = waits_for_it.filter_map(|entry| preparation(&entry.task)).collect();
@@ -96,6 +96,6 @@ impl State {
         let grace = task.grace();
         let change = Change::Advanced { task: attempt.task.clone(), step: Step::Move { at: now.wall } };
         let at = self.commit(&mut nodes, &mut tasks, change, now).ok()?;
-        Some(AsOf { value: Move { task: attempt.task.clone(), address, grace }, at })
+        Some(AsOf { value: Move { attempt: attempt.clone(), address, grace }, at })
     }
 }

@@ -72,7 +72,7 @@ impl State {
             let step = Step::Lose { at: now.wall, why };
             let _ = self.commit(nodes, tasks, Change::Advanced { task: id.clone(), step }, now);
             if let Some(task) = tasks.get(id).filter(|task| task.status() == TaskStatus::Pending) {
-                lost.rescheduled.push(AttemptKey { task: id.clone(), attempt: task.attempt });
+                lost.rescheduled.push(task.key());
             }
         }
         lost

@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use super::{Ended, MOST_PAST, Outcome, Past, Reason, Task, TaskState};
-use crate::model::id::AttemptKey;
 use crate::model::restart::{self, STEADY};
 use crate::model::spec::OnNodeLost;
 
@@ -67,8 +66,7 @@ impl Task {
     fn try_again(&mut self, ended: Ended) {
         let ran = ended.started_at.map_or(Duration::ZERO, |start| ended.finished_at.since(start));
         self.streak = if ran >= STEADY { 1 } else { self.streak.saturating_add(1) };
-        let wait =
-            restart::backoff(&AttemptKey { task: self.id.clone(), attempt: self.attempt }, self.streak);
+        let wait = restart::backoff(&self.key(), self.streak);
         self.tries = self.tries.saturating_add(1);
         let detail = told(&ended, wait, self.tries);
         self.refused_by.clear();

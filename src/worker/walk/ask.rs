@@ -10,7 +10,7 @@ use crate::engine::{ContainerRequest, EngineError, Observed, PullProgress};
 use crate::model::id::ContainerId;
 use crate::model::spec::ImageRef;
 use crate::model::time::Now;
-use crate::worker::hold::Cause;
+use crate::worker::hold::{Cause, Signal};
 use crate::worker::step::Step;
 
 /// One thing to carry out for an attempt. Each says what it is answered with.
@@ -44,7 +44,8 @@ pub enum Ask {
     Note(Note),
     /// Keep the end on disk until the master knows it: [`Answer::Done`].
     KeepEnd(Step),
-    /// The master knows the end: it needs no keeping any more. Nothing kept is no error: [`Answer::Done`].
+    /// The master knows the end: nothing of the attempt needs to be kept on disk any more. Nothing kept is no error:
+    /// [`Answer::Done`].
     DropEnd,
     /// Report a step: [`Answer::Done`].
     Tell(Step),
@@ -136,8 +137,10 @@ pub struct Facts {
     pub now: Now,
     /// Who wants the attempt to end. None: nobody does.
     pub pulled: Option<Cause>,
-    /// When its container was first sent a signal.
-    pub signalled_at: Option<Now>,
+    /// What this process has sent its container.
+    pub signal: Option<Signal>,
+    /// What an earlier process had sent it.
+    pub earlier: Option<Signal>,
     /// Whether a container may be started now: one that runs under the node's lease, only while that is held.
     pub may_start: bool,
     /// The process stops.

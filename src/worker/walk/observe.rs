@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::engine::{Observed, Phase};
 use crate::model::task::{Ending, Reason};
 use crate::model::time::{Now, WallTime};
-use crate::worker::hold::Cause;
+use crate::worker::hold::{Cause, Signal};
 use crate::worker::walk::Facts;
 
 /// What TERM and KILL leave as exit codes.
@@ -14,6 +14,10 @@ const CODE_KILL: i32 = 137;
 
 /// A wall clock that goes otherwise than the clock since boot by more than this was set by somebody.
 const STEADY: Duration = Duration::from_secs(1);
+
+/// How long after its grace a signal of an earlier process may still be what ended a container. One that ends later
+/// never got it: that process ended just before.
+const LATE: Duration = Duration::from_secs(10);
 
 /// Whether the container runs.
 pub(super) const fn runs(observed: &Observed) -> bool {
@@ -31,9 +35,11 @@ pub(super) fn ending(observed: &Observed, facts: &Facts) -> Ending {
     let finished = observed.finished_at.unwrap_or(facts.now.wall);
     let at = finished.max(observed.started_at.unwrap_or_default());
     let code = Some(observed.exit_code).filter(|_| !observed.oom_killed);
-    let was_signalled = |signalled| came_after(signalled, finished, code, facts.now);
-    let (reason, error) = match facts.pulled.filter(|_| facts.signalled_at.is_some_and(was_signalled)) {
-        Some(cause) => told_to_end(cause),
+    let own = facts.signal.map(|signal| (signal, None));
+    let earlier = facts.earlier.map(|signal| (signal, Some(signal.grace + LATE)));
+    let ended_by = |(signal, within): &(Signal, _)| came_after(signal.at, *within, finished, code, facts.now);
+    let (reason, error) = match earlier.filter(ended_by).or(own.filter(ended_by)) {
+        Some((signal, _)) => told_to_end(signal.cause),
         None => meaning(observed),
     };
     Ending {
@@ -46,15 +52,18 @@ pub(super) fn ending(observed: &Observed, facts: &Facts) -> Ending {
     }
 }
 
-/// Whether a container that ended `at` did so after it was sent a signal. The Engine tells its end by the wall clock
+/// Whether a container that ended `at` did so after it was sent a signal, and within that time of it. The Engine tells its end by the wall clock
 /// alone: where somebody has set that since the signal, or back since the end, the exit code must do; one without a
 /// meaning is none.
-fn came_after(signalled: Now, at: WallTime, code: Option<i32>, now: Now) -> bool {
+fn came_after(signalled: Now, within: Option<Duration>, at: WallTime, code: Option<i32>, now: Now) -> bool {
     let by_wall = Duration::from_millis(now.wall.unix_millis().abs_diff(signalled.wall.unix_millis()));
     let by_boot = now.mono.since(signalled.mono);
     let is_ahead = at.since(now.wall) > STEADY;
     let was_set = is_ahead || now.wall < signalled.wall || by_wall.abs_diff(by_boot) > STEADY;
-    if was_set { matches!(code, Some(CODE_TERM | CODE_KILL)) } else { signalled.wall <= at }
+    if was_set {
+        return matches!(code, Some(CODE_TERM | CODE_KILL));
+    }
+    signalled.wall <= at && within.is_none_or(|longest| at.since(signalled.wall) <= longest)
 }
 
 /// Why an attempt ended that was told to.
@@ -134,13 +143,20 @@ mod tests {
     fn loose() -> Facts {
         let mono = Mono::default() + Duration::from_secs(9);
         let now = Now { wall: WallTime::from_unix_millis(9_000), mono };
-        Facts { now, pulled: None, signalled_at: None, may_start: true, is_leaving: false }
+        Facts { now, pulled: None, signal: None, earlier: None, may_start: true, is_leaving: false }
     }
 
     fn signalled(at: u64) -> Facts {
+        Facts { pulled: Some(Cause::Asked), signal: Some(signal(Cause::Asked, at)), ..loose() }
+    }
+
+    fn signal(cause: Cause, at: u64) -> Signal {
         let mono = Mono::default() + Duration::from_millis(at);
-        let signalled_at = Some(Now { wall: WallTime::from_unix_millis(at), mono });
-        Facts { pulled: Some(Cause::Asked), signalled_at, ..loose() }
+        Signal {
+            cause,
+            at: Now { wall: WallTime::from_unix_millis(at), mono },
+            grace: Duration::from_millis(500),
+        }
     }
 
     fn reason(observed: &Observed, facts: &Facts) -> Option<Reason> {
@@ -166,6 +182,25 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_process_had_sent_counts_while_it_may_have_ended_it() {
+        let earlier = |at| Facts { earlier: Some(signal(Cause::Lease, at)), ..loose() };
+        assert_eq!(reason(&exited(0, false), &earlier(4_000)), Some(Reason::LeaseExpired));
+        assert_eq!(reason(&exited(0, false), &earlier(6_000)), None);
+        let late = |finished| Observed {
+            finished_at: Some(WallTime::from_unix_millis(finished)),
+            ..exited(0, false)
+        };
+        let mono = Mono::default() + Duration::from_secs(60);
+        let now = Now { wall: WallTime::from_unix_millis(60_000), mono };
+        let facts = Facts { now, ..earlier(1_000) };
+        assert_eq!(reason(&late(11_500), &facts), Some(Reason::LeaseExpired));
+        assert_eq!(reason(&late(11_501), &facts), None);
+        let both = Facts { earlier: facts.earlier, now, ..signalled(4_000) };
+        assert_eq!(reason(&exited(0, false), &both), Some(Reason::LeaseExpired), "the first one counts");
+        assert_eq!(reason(&late(20_000), &both), Some(Reason::Stopped));
+    }
+
+    #[test]
     fn where_the_wall_clock_was_set_since_the_signal_the_code_decides() {
         for set_to in [1, 3_000, 3_609_000] {
             let now = Now { wall: WallTime::from_unix_millis(set_to), ..loose().now };
@@ -183,7 +218,8 @@ mod tests {
     fn where_the_wall_clock_was_set_back_since_the_end_the_code_decides() {
         let mono = Mono::default() + Duration::from_secs(9);
         let now = Now { wall: WallTime::from_unix_millis(2_000), mono };
-        let facts = Facts { now, pulled: Some(Cause::Lease), signalled_at: Some(now), ..loose() };
+        let signal = Signal { at: now, ..signal(Cause::Lease, 0) };
+        let facts = Facts { now, pulled: Some(Cause::Lease), signal: Some(signal), ..loose() };
         assert_eq!(reason(&exited(0, false), &facts), None);
         assert_eq!(reason(&exited(143, false), &facts), Some(Reason::LeaseExpired));
     }

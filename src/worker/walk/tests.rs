@@ -9,14 +9,15 @@ use crate::engine::{EngineError, Owner, Phase, PullProgress};
 use crate::model::id::{Attempt, AttemptKey};
 use crate::model::spec::{PullPolicy, TaskSpec};
 use crate::model::time::{Mono, Now, WallTime};
-use crate::worker::hold::Cause;
+use crate::worker::hold::{Cause, Signal};
 
 use stage::{Stage, words};
 
 const LOOSE: Facts = Facts {
     now: Now { mono: Mono::from_boot(Duration::ZERO), wall: WallTime::from_unix_millis(9_000) },
     pulled: None,
-    signalled_at: None,
+    signal: None,
+    earlier: None,
     may_start: true,
     is_leaving: false,
 };
@@ -347,12 +348,31 @@ fn one_that_was_told_to_end_says_who_told_it() {
             mono: Mono::from_boot(Duration::from_secs(secs)),
             wall: WallTime::from_unix_millis(secs * 1000),
         };
-        stage.with(Facts { now: at(9), signalled_at: Some(at(4)), ..pulled(cause) });
+        let signal = Signal { cause, at: at(4), grace: Duration::from_secs(1) };
+        stage.with(Facts { now: at(9), signal: Some(signal), ..pulled(cause) });
         stage.on("wait c1", Answer::Waited(Ok(true))).on("inspect c1", exited(143)).does(&["note ended"]);
         words(&stage.ask)
     };
     assert_eq!(ended(Cause::Asked), "tell-end ended stopped 143");
     assert_eq!(ended(Cause::Lease), "tell-end ended lease_expired 143");
+}
+
+#[test]
+fn what_the_engine_is_still_making_for_a_process_that_is_gone_is_waited_for() {
+    let missed = || Answer::Inspected(Err(gone()));
+    let mut stage = Stage::begin(What::Made(c1()));
+    stage.on("inspect c1", missed()).does(&["pause 1000"]).on("inspect c1", missed()).does(&["pause 1000"]);
+    stage.on("inspect c1", fresh()).does(&["pause 1000"]);
+    stage.on("inspect c1", fresh()).does(&["slot"]).asks("start c1");
+
+    let mut never = Stage::begin(What::Made(c1()));
+    for _ in 1..launch::MOST_TRIES {
+        never.on("inspect c1", missed()).does(&["pause 1000"]);
+    }
+    never.on("inspect c1", missed()).does(&["note ended"]).asks("keep ended engine -");
+
+    let mut gone_later = Stage::begin(What::Made(c1()));
+    gone_later.on("inspect c1", fresh()).does(&["pause 1000"]).on("inspect c1", missed()).asks("note ended");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::launch::{SECOND_LOOK, Starting};
+use super::launch::{MOST_TRIES, SECOND_LOOK, Starting};
 use super::{Answer, Ask, Facts, Note, Place, Walk, observe};
 use crate::canary::{Canary, sings};
 use crate::engine::{EngineError, Observed};
@@ -18,6 +18,8 @@ const ONE_WAIT: Duration = Duration::from_secs(3600);
 pub(super) struct Look {
     starting: Starting,
     purpose: Purpose,
+    /// How often it was not there.
+    misses: u32,
 }
 
 /// Why the container is looked at.
@@ -41,7 +43,14 @@ pub(super) enum Purpose {
 
 impl Look {
     pub(super) const fn of(starting: Starting, purpose: Purpose) -> Self {
-        Self { starting, purpose }
+        Self { starting, purpose, misses: 0 }
+    }
+
+    /// The same, of a container that the Engine lists and doesn't know by its id: it is still making it (Docker Engine
+    /// 20.10), for a process that is gone. None: it is none of that sort, or has been so for too long.
+    fn after_a_miss(mut self) -> Option<Self> {
+        self.misses += 1;
+        (matches!(self.purpose, Purpose::FirstLook) && self.misses < MOST_TRIES).then_some(self)
     }
 
     pub(super) const fn found(container: ContainerId) -> Self {
@@ -64,10 +73,15 @@ impl Walk {
         let Answer::Inspected(seen) = answer else { return Ask::Leave };
         let seen = match seen {
             Ok(seen) => seen,
-            Err(EngineError::NotFound { .. }) => return self.vanished(None, facts),
+            Err(EngineError::NotFound { .. }) => {
+                return match look.after_a_miss() {
+                    Some(look) => self.pause(Place::LookAgain(look)),
+                    None => self.vanished(None, facts),
+                };
+            }
             Err(_) => return self.pause(Place::LookAgain(look)),
         };
-        let Look { starting, purpose } = look;
+        let Look { starting, purpose, .. } = look;
         let is_fresh = observe::is_fresh(&seen) || (sings(Canary::StartsAgain) && !observe::runs(&seen));
         match purpose {
             Purpose::FirstLook if is_fresh => self.go(Place::SecondLook(starting), Ask::Pause(SECOND_LOOK)),

@@ -7,7 +7,7 @@ use super::Findings;
 use super::containers::{was_asked, was_moved};
 use super::facts::Facts;
 use super::fold::Moment;
-use super::history::{Because, Fault, Millis, Seen, What};
+use super::history::{Because, Fault, Millis, Seen};
 use super::lives::{End, Life};
 
 /// What Docker calls an end that it doesn't remember.
@@ -99,9 +99,8 @@ impl Reasons<'_, '_> {
             Because::Itself | Because::Engine => {
                 self.is_by_code(reason) || self.is_by_order(reason, self.was_to_end())
             }
-            // A worker that began anew doesn't know what the one before it had sent.
             Because::Signal => {
-                self.is_by_order(reason, true) || (self.is_by_code(reason) && self.has_new_worker())
+                self.is_by_order(reason, true) || (self.is_by_code(reason) && self.has_blind_worker())
             }
             Because::Unknown => true,
         }
@@ -109,7 +108,18 @@ impl Reasons<'_, '_> {
 
     /// A user wanted its end, or it was to be moved.
     fn was_to_end(&self) -> bool {
-        was_asked(self.facts, &self.life.key.task, self.end) || was_moved(self.facts, self.life, self.end)
+        let end = self.as_it_may_seem();
+        was_asked(self.facts, &self.life.key.task, end) || was_moved(self.facts, self.life, end)
+    }
+
+    /// The end, as late as its worker may think that it was: where a wall clock was set, a code that a signal leaves
+    /// is taken for that signal's, whichever came first.
+    fn as_it_may_seem(&self) -> End {
+        if matches!(self.end.exit_code, 137 | 143) && self.was_touched_by(&[Fault::Clock]) {
+            End { moment: self.when_told(), ..self.end }
+        } else {
+            self.end
+        }
     }
 
     /// As the code and the OOM flag say.
@@ -128,7 +138,8 @@ impl Reasons<'_, '_> {
             Some(Reason::Stopped) => is_asked,
             Some(Reason::LeaseExpired) => {
                 let from = self.life.began().unwrap_or(self.life.made.at);
-                self.life.leased && self.facts.lease_was_out(self.life.node, from, self.end.moment.at)
+                self.life.leased
+                    && self.facts.lease_was_out(self.life.node, from, self.as_it_may_seem().moment.at)
             }
             Some(
                 Reason::ExitCode
@@ -145,18 +156,26 @@ impl Reasons<'_, '_> {
         }
     }
 
-    /// Whether the worker that tells of the end may be another one than that which ended it: one was killed, or began.
-    fn has_new_worker(&self) -> bool {
-        let Facts { history, faults, .. } = self.facts;
+    /// Whether the worker that tells of the end may not know of the signal: it could not be written down for the next
+    /// process, or the clocks that say which came first were set.
+    fn has_blind_worker(&self) -> bool {
+        self.was_touched_by(&[Fault::Disk, Fault::Clock])
+    }
+
+    /// Whether the node had such a fault while its end may have been judged.
+    fn was_touched_by(&self, faults: &[Fault]) -> bool {
         let (node, made) = (self.life.node, self.life.made);
-        let is_timed = history.terms.commits_are_timed;
-        let told =
-            if is_timed { self.told } else { Moment { index: history.entries.len(), at: self.facts.end } };
-        let between = history.entries.get(made.index..told.index).unwrap_or_default();
-        faults.touch(&[Fault::Killed], node.as_str(), made.at, told.at)
-            || between
-                .iter()
-                .any(|entry| matches!(&entry.what, What::WorkerBegan { node: of, .. } if of == node))
+        self.facts.faults.touch(faults, node.as_str(), made.at, self.when_told().at)
+    }
+
+    /// When the end was committed, at the latest.
+    fn when_told(&self) -> Moment {
+        let Facts { history, end, .. } = self.facts;
+        if history.terms.commits_are_timed {
+            self.told
+        } else {
+            Moment { index: history.entries.len(), at: *end }
+        }
     }
 }
 
