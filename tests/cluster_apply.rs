@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use podling::model::task::TaskStatus;
 use podling::runtime::supervise;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 use support::docker::IMAGE;
 use support::{Cluster, Said};
 use tempfile::TempDir;
@@ -80,6 +81,7 @@ fn a_file_is_applied_again_and_again() {
     let tasks = Tasks::of(WEB_AND_JOB);
     let all_new = ["+ create web", "+ create job-0 … job-2 (3 tasks)"];
     assert_eq!(tasks.plan(&cluster, &["--dry-run"], 0), all_new);
+    assert_eq!(tasks.apply(&cluster, &["--dry-run", "-o", "name"]).stdout, "web\njob-0\njob-1\njob-2\n");
     assert!(cluster.tasks().is_empty(), "a dry run creates nothing");
 
     let said = tasks.apply(&cluster, &[]);
@@ -103,13 +105,22 @@ fn a_file_is_applied_again_and_again() {
     let differs =
         format!("! web differs: image {IMAGE} → podling/busybox:other; podling stop web, then apply again");
     assert_eq!(tasks.plan(&cluster, &[], 1), [differs.as_str(), as_they_should_be[1]]);
+    let told = tasks.apply(&cluster, &["-o", "json"]);
+    let rows: Vec<Value> = serde_json::from_str(&told.stdout).unwrap();
+    let first =
+        json!({"name": "web", "action": "differs", "because": rows[0]["because"], "task_id": web, "line": 3});
+    assert_eq!((rows.len(), &rows[0], told.code), (4, &first, Some(1)), "{told:?}");
     assert_eq!(cluster.task("web").task_id, web, "it was left alone");
 
     tasks.says(WEB_AND_JOB);
     cluster.podling_ok(&["stop", "web"]);
     let again = "+ create web (the last one was stopped with exit code 3)";
-    assert_eq!(tasks.plan(&cluster, &[], 0), [again, as_they_should_be[1]]);
-    assert_ne!(cluster.wait_for_running("web").task_id, web);
+    assert_eq!(tasks.plan(&cluster, &["--dry-run"], 0), [again, as_they_should_be[1]]);
+    let told = tasks.apply(&cluster, &["-o", "json"]);
+    let rows: Vec<Value> = serde_json::from_str(&told.stdout).unwrap();
+    let now = cluster.wait_for_running("web").task_id;
+    assert_eq!((&rows[0]["action"], &rows[0]["task_id"]), (&json!("create"), &json!(now)), "{told:?}");
+    assert_ne!(now, web);
     assert_eq!(cluster.tasks().len(), 5);
 }
 

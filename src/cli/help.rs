@@ -233,7 +233,7 @@ Example:
 ";
 
 const APPLY: &str = "\
-Usage: podling apply FILE [--dry-run]
+Usage: podling apply FILE [--dry-run] [-o FORM]
 
 Creates the tasks of a TOML file that aren't there, all of them or none, and says what it does for each:
 
@@ -247,6 +247,7 @@ completed, remove it and apply again. Applying the same file twice, at the same 
 Exits with 0 if all is as it should be, 1 if something differs or was refused, 2 if the file is wrong.
 
   --dry-run               say what it would do, and do nothing
+  -o, --output FORM       table, wide, json or name: of what is created [table]
 
 The file holds a table for each task. name and image must be there; all else is as with podling run:
 

@@ -18,12 +18,14 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::compare::differences;
 use super::parse::Wish;
 use crate::api::wire::spec::TaskRequest;
+use crate::api::wire::task::TaskView;
 use crate::model::task::TaskStatus;
 
 /// The newest live task of a name, else the newest, as the master shows it.
@@ -38,6 +40,22 @@ pub(crate) enum Verdict {
     Fine(String),
     /// It isn't, and only its owner can change that: in what, and how.
     Differs(String),
+}
+
+/// What is done about a task, for programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Row<'a> {
+    name: &'a str,
+    /// `create`, `none` or `differs`.
+    action: &'static str,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<&'a str>,
+    /// The task that there is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_id: Option<&'a str>,
+    /// Its line in the file.
+    line: usize,
 }
 
 /// What is to be done about all tasks of a file.
@@ -90,6 +108,22 @@ impl Plan {
             }
         }
         lines
+    }
+
+    /// What is done about each task, in the order of the file. `created`: what was created, in that order.
+    pub(crate) fn rows<'a>(&'a self, created: &'a [TaskView]) -> Vec<Row<'a>> {
+        let mut created = created.iter().map(|task| task.task_id.as_str());
+        let all = self.wishes.iter().zip(&self.verdicts).zip(&self.there);
+        let row = |((wish, verdict), there): ((&'a Wish, &'a Verdict), &'a Option<String>)| {
+            let (action, because) = match verdict {
+                Verdict::Create(why) => ("create", why.as_deref()),
+                Verdict::Fine(how) => ("none", Some(how.as_str())),
+                Verdict::Differs(how) => ("differs", Some(how.as_str())),
+            };
+            let task_id = if action == "create" { created.next() } else { there.as_deref() };
+            Row { name: &wish.request.name, action, because, task_id, line: wish.line }
+        };
+        all.map(row).collect()
     }
 
     fn is_alike(&self, one: usize, other: usize) -> bool {

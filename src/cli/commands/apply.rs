@@ -1,4 +1,4 @@
-//! `podling apply FILE [--dry-run]`: creates the tasks of a file that aren't there, all or none.
+//! `podling apply FILE [--dry-run] [-o FORM]`: creates the tasks of a file that aren't there, all or none.
 //!
 //! The file is read and checked whole before the master is asked anything. Then each name is looked up, the plan is
 //! printed (see [`crate::cli::apply`]), and what is missing is created by one request, under a key that is made of
@@ -23,6 +23,7 @@ use crate::api::routes;
 use crate::api::wire::Page;
 use crate::api::wire::spec::TaskRequest;
 use crate::api::wire::task::TaskView;
+use crate::cli::Console;
 use crate::cli::apply::parse::{self, Wish};
 use crate::cli::apply::plan::{Plan, Seen};
 use crate::cli::args::{Flag, Words};
@@ -30,7 +31,8 @@ use crate::cli::error::CliError;
 use crate::cli::exit;
 use crate::cli::progress::Progress;
 use crate::cli::remote::Remote;
-use crate::cli::render::text::visible;
+use crate::cli::render::list::Form;
+use crate::cli::render::text::{self, visible};
 use crate::model::task::TaskStatus;
 use crate::runtime::clock;
 use crate::runtime::settings::SettingsError;
@@ -50,6 +52,7 @@ pub(super) struct Asked {
     file: String,
     wishes: Vec<Wish>,
     is_dry_run: bool,
+    form: Form,
 }
 
 impl Asked {
@@ -59,10 +62,11 @@ impl Asked {
     /// Names what is wrong, in the file with its line and column.
     pub(super) fn read(words: &mut Words) -> Result<Self, SettingsError> {
         let is_dry_run = words.switch(Flag::Long("--dry-run"));
+        let form = words.value(Flag::Both("-o", "--output"), Form::from_word)?.unwrap_or_default();
         let file = words.one("FILE")?;
         let text = text_of(&file).map_err(|why| SettingsError::of(&file, why))?;
         let wishes = parse::parse(&text).map_err(|why| SettingsError::new(format!("{file}:{why}")))?;
-        Ok(Self { file, wishes, is_dry_run })
+        Ok(Self { file, wishes, is_dry_run, form })
     }
 }
 
@@ -83,20 +87,41 @@ impl Command for Asked {
         if !self.is_dry_run && !plan.missing().is_empty() {
             plan = self.look_until_sure(plan, session)?;
         }
-        for line in plan.lines() {
-            session.console.line(&visible(&line))?;
-        }
-        session.console.out.flush().map_err(CliError::Output)?;
-        if !self.is_dry_run && !plan.missing().is_empty() {
-            for task in self.create(&plan, &session.remote)?.items {
-                session.console.line(&format!("Task created: {} {}", task.task_id, task.name))?;
+        if matches!(self.form, Form::Table | Form::Wide) {
+            for line in plan.lines() {
+                session.console.line(&visible(&line))?;
             }
+            session.console.out.flush().map_err(CliError::Output)?;
         }
+        let is_to_create = !self.is_dry_run && !plan.missing().is_empty();
+        let created = if is_to_create { self.create(&plan, &session.remote)?.items } else { Vec::new() };
+        self.tell(&plan, &created, session.console)?;
         Ok(if plan.differs() { exit::FAILED } else { exit::DONE })
     }
 }
 
 impl Asked {
+    /// What was created; for programs what was done about every task.
+    fn tell(&self, plan: &Plan, created: &[TaskView], console: &mut Console<'_>) -> Result<(), CliError> {
+        match self.form {
+            Form::Table | Form::Wide => created
+                .iter()
+                .try_for_each(|task| console.line(&format!("Task created: {} {}", task.task_id, task.name))),
+            Form::Json => {
+                let rows = plan.rows(created);
+                let rows: Result<Vec<String>, _> = rows.iter().map(serde_json::to_string).collect();
+                let rows =
+                    rows.map_err(|error| CliError::Failed(format!("the answer can't be written: {error}")))?;
+                console.line(&format!("[\n{}\n]", text::json(&rows.join(",\n"))))
+            }
+            Form::Name => {
+                let mut missing = plan.missing().into_iter();
+                missing.try_for_each(|wish| console.line(&visible(&wish.request.name)))
+            }
+            Form::Id => created.iter().try_for_each(|task| console.line(task.task_id.as_str())),
+        }
+    }
+
     fn look_until_sure(&self, first: Plan, session: &mut Session<'_, '_>) -> Result<Plan, CliError> {
         let mut last = first;
         for _ in 1..LOOKS {
