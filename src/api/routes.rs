@@ -1,9 +1,12 @@
 //! Every method and path that the servers answer, as tables.
 //!
 //! A table names each route by a value of an enum, and a handler matches on that enum: a route that nobody handles
-//! doesn't compile. Paths for clients are made here too, so that a path is spelled in one file only.
+//! doesn't compile. Each row says what whoever asks must show ([`Needs`]); one that doesn't, doesn't compile either.
+//! Paths for clients are made here too, so that a path is spelled in one file only.
 
 use std::fmt::Write as _;
+
+use crate::model::access::{Needs, Scope};
 
 /// One row: a method, a pattern whose `:words` stand for one segment, and what it leads to.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +15,8 @@ pub struct Route<R> {
     pub method: &'static str,
     /// `/api/v1/tasks/:id`.
     pub pattern: &'static str,
+    /// What whoever asks must show.
+    pub needs: Needs,
     /// Its name.
     pub to: R,
 }
@@ -70,27 +75,36 @@ pub enum MasterRoute {
     Readyz,
 }
 
+const fn row<R: Copy>(method: &'static str, pattern: &'static str, needs: Needs, to: R) -> Route<R> {
+    Route { method, pattern, needs, to }
+}
+
+const READ: Needs = Needs::Scope(Scope::Read);
+const SUBMIT: Needs = Needs::Scope(Scope::Submit);
+const OPERATE: Needs = Needs::Scope(Scope::Operate);
+const ADMIN: Needs = Needs::Scope(Scope::Admin);
+
 /// The master's table.
 pub const MASTER: &[Route<MasterRoute>] = &[
-    Route { method: "POST", pattern: "/api/v1/tasks", to: MasterRoute::CreateTasks },
-    Route { method: "GET", pattern: "/api/v1/tasks", to: MasterRoute::ListTasks },
-    Route { method: "GET", pattern: "/api/v1/tasks/:id", to: MasterRoute::GetTask },
-    Route { method: "POST", pattern: "/api/v1/tasks/:id/stop", to: MasterRoute::StopTask },
-    Route { method: "DELETE", pattern: "/api/v1/tasks/:id", to: MasterRoute::DeleteTask },
-    Route { method: "GET", pattern: "/api/v1/tasks/:id/why", to: MasterRoute::WhyTask },
-    Route { method: "GET", pattern: "/api/v1/tasks/:id/logs", to: MasterRoute::TaskLogs },
-    Route { method: "POST", pattern: "/api/v1/tasks/:id/logs-ticket", to: MasterRoute::LogsTicket },
-    Route { method: "POST", pattern: "/api/v1/nodes", to: MasterRoute::Register },
-    Route { method: "GET", pattern: "/api/v1/nodes", to: MasterRoute::ListNodes },
-    Route { method: "GET", pattern: "/api/v1/nodes/:id", to: MasterRoute::GetNode },
-    Route { method: "POST", pattern: "/api/v1/nodes/:id/availability", to: MasterRoute::SetAvailability },
-    Route { method: "GET", pattern: "/api/v1/nodes/:id/stats", to: MasterRoute::NodeStats },
-    Route { method: "DELETE", pattern: "/api/v1/nodes/:id", to: MasterRoute::DeleteNode },
-    Route { method: "POST", pattern: "/api/v1/heartbeat", to: MasterRoute::Heartbeat },
-    Route { method: "POST", pattern: "/api/v1/nodes/:id/reports", to: MasterRoute::Reports },
-    Route { method: "GET", pattern: "/api/v1/events", to: MasterRoute::Events },
-    Route { method: "GET", pattern: "/healthz", to: MasterRoute::Healthz },
-    Route { method: "GET", pattern: "/readyz", to: MasterRoute::Readyz },
+    row("POST", "/api/v1/tasks", SUBMIT, MasterRoute::CreateTasks),
+    row("GET", "/api/v1/tasks", READ, MasterRoute::ListTasks),
+    row("GET", "/api/v1/tasks/:id", READ, MasterRoute::GetTask),
+    row("POST", "/api/v1/tasks/:id/stop", SUBMIT, MasterRoute::StopTask),
+    row("DELETE", "/api/v1/tasks/:id", SUBMIT, MasterRoute::DeleteTask),
+    row("GET", "/api/v1/tasks/:id/why", READ, MasterRoute::WhyTask),
+    row("GET", "/api/v1/tasks/:id/logs", READ, MasterRoute::TaskLogs),
+    row("POST", "/api/v1/tasks/:id/logs-ticket", READ, MasterRoute::LogsTicket),
+    row("POST", "/api/v1/nodes", Needs::Node, MasterRoute::Register),
+    row("GET", "/api/v1/nodes", READ, MasterRoute::ListNodes),
+    row("GET", "/api/v1/nodes/:id", READ, MasterRoute::GetNode),
+    row("POST", "/api/v1/nodes/:id/availability", OPERATE, MasterRoute::SetAvailability),
+    row("GET", "/api/v1/nodes/:id/stats", READ, MasterRoute::NodeStats),
+    row("DELETE", "/api/v1/nodes/:id", ADMIN, MasterRoute::DeleteNode),
+    row("POST", "/api/v1/heartbeat", Needs::Node, MasterRoute::Heartbeat),
+    row("POST", "/api/v1/nodes/:id/reports", Needs::Node, MasterRoute::Reports),
+    row("GET", "/api/v1/events", READ, MasterRoute::Events),
+    row("GET", "/healthz", Needs::Nothing, MasterRoute::Healthz),
+    row("GET", "/readyz", Needs::Nothing, MasterRoute::Readyz),
 ];
 
 /// The worker's routes.
@@ -118,15 +132,15 @@ pub enum WorkerRoute {
 
 /// The worker's table.
 pub const WORKER: &[Route<WorkerRoute>] = &[
-    Route { method: "POST", pattern: "/api/v1/tasks", to: WorkerRoute::Assign },
-    Route { method: "GET", pattern: "/api/v1/tasks", to: WorkerRoute::ListTasks },
-    Route { method: "GET", pattern: "/api/v1/tasks/:id", to: WorkerRoute::GetTask },
-    Route { method: "GET", pattern: "/api/v1/tasks/:id/logs", to: WorkerRoute::TaskLogs },
-    Route { method: "POST", pattern: "/api/v1/tasks/:id/stop", to: WorkerRoute::StopTask },
-    Route { method: "POST", pattern: "/api/v1/images", to: WorkerRoute::PrepareImage },
-    Route { method: "GET", pattern: "/api/v1/stats", to: WorkerRoute::Stats },
-    Route { method: "GET", pattern: "/healthz", to: WorkerRoute::Healthz },
-    Route { method: "GET", pattern: "/readyz", to: WorkerRoute::Readyz },
+    row("POST", "/api/v1/tasks", Needs::Master, WorkerRoute::Assign),
+    row("GET", "/api/v1/tasks", Needs::Master, WorkerRoute::ListTasks),
+    row("GET", "/api/v1/tasks/:id", Needs::Master, WorkerRoute::GetTask),
+    row("GET", "/api/v1/tasks/:id/logs", Needs::MasterOrTicket, WorkerRoute::TaskLogs),
+    row("POST", "/api/v1/tasks/:id/stop", Needs::Master, WorkerRoute::StopTask),
+    row("POST", "/api/v1/images", Needs::Master, WorkerRoute::PrepareImage),
+    row("GET", "/api/v1/stats", Needs::Master, WorkerRoute::Stats),
+    row("GET", "/healthz", Needs::Nothing, WorkerRoute::Healthz),
+    row("GET", "/readyz", Needs::Nothing, WorkerRoute::Readyz),
 ];
 
 /// Looks a request up in a table. `segments` are the path's, percent-decoded.

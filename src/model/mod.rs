@@ -1,8 +1,9 @@
-//! The nouns: ids, times, sizes, what a user may ask for, a task and its life, a node.
+//! The nouns: ids, times, sizes, what a user may ask for, a task and its life, a node, who may do what.
 //!
 //! Pure values. Nothing in here knows a thread, a lock, a socket, a file or a clock; everyone may import it.
 //! Text becomes one of these types by parsing, once, at the edge; after that it is right by construction.
 
+pub mod access;
 pub mod id;
 pub mod node;
 pub mod resources;
