@@ -8,10 +8,10 @@
 #[path = "support/process.rs"]
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use podling::api::routes;
 use podling::api::wire::task::TaskView;
@@ -35,19 +35,31 @@ fn on_failure(max: u32) -> Value {
 }
 
 /// `podling logs -f`, beside the test. What it says fits a pipe.
-struct Follower(Child);
+struct Follower {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    shown: String,
+}
 
 impl Follower {
     fn of(cluster: &Cluster, id: &str) -> Self {
         let mut command = cluster.podling_command(&cluster.master.url(), &["logs", "-f", id]);
-        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out, shown: String::new() }
+    }
+
+    /// Waits until it has shown one line more, or ended.
+    fn shows_a_line(&mut self) {
+        self.out.read_line(&mut self.shown).unwrap();
     }
 
     /// Waits for its end.
-    fn said(self) -> Said {
-        let output = self.0.wait_with_output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    fn said(mut self) -> Said {
+        self.out.read_to_string(&mut self.shown).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        Said { code: output.status.code(), stdout: self.shown, stderr }
     }
 }
 
@@ -239,7 +251,8 @@ fn a_lost_nodes_attempt_has_its_log_there_until_the_task_is_removed() {
     cluster.wait_for_running(&id);
     wait_until("it has written", || !cluster.log(&id, "").is_empty());
     let first = cluster.log(&id, "");
-    let follower = Follower::of(&cluster, &id);
+    let mut follower = Follower::of(&cluster, &id);
+    follower.shows_a_line();
     cluster.start_worker("worker-2", WorkerOptions::default());
     cluster.worker_mut("worker-1").kill9();
     cluster

@@ -14,6 +14,9 @@ use crate::probes::Sample;
 use crate::rest::Rest;
 use crate::settings::Settings;
 
+/// In how many minutes memory has come to its level, so that what grows from the first third to the last goes on growing.
+const LONG_ENOUGH_TO_GROW: f64 = 20.0;
+
 /// The figures.
 pub(crate) struct Summary {
     settings: Settings,
@@ -100,8 +103,22 @@ impl Summary {
             named("wrong exit code", &self.wrong),
             named("created twice by apply", &self.doubled),
             named("never applied", &self.applied.stuck),
+            named("grows", &self.growing()),
         ];
         lists.concat()
+    }
+
+    /// What grew, where the run was long enough to tell.
+    fn growing(&self) -> Vec<String> {
+        if self.settings.minutes() < LONG_ENOUGH_TO_GROW {
+            return Vec::new();
+        }
+        let grew = |[first, last]: &[u64; 2]| *last > first + first / 10;
+        let who = self.growth.iter().filter(|(_, memory, descriptors)| grew(memory) || grew(descriptors));
+        who.map(|(who, memory, descriptors)| {
+            format!("{who}: memory {} KiB, descriptors {}", change(*memory), change(*descriptors))
+        })
+        .collect()
     }
 
     pub(crate) fn total(&self) -> u32 {
