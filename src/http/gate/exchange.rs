@@ -73,7 +73,7 @@ impl Gate {
         }
     }
 
-    fn next_queued(&mut self) -> Option<(Token, WholeRequest)> {
+    pub(super) fn next_queued(&mut self) -> Option<(Token, WholeRequest)> {
         while let Some((client, request)) = self.queue.pop_front() {
             let waits =
                 |token| self.clients.get(token).is_some_and(|entry| matches!(entry.phase, Phase::Queued));

@@ -13,11 +13,13 @@ use rustix::event::epoll::{self, EventFlags};
 
 use crate::http::backend::PROBE_HEADER;
 use crate::http::gate::answer::Asker;
+use crate::http::gate::connection::{Connection, Phase};
 use crate::http::gate::limits::PER_UPSTREAM;
 use crate::http::gate::timers::Armed;
 use crate::http::gate::upstream::{Exchange, Job, Upstream, WholeRequest};
 use crate::http::gate::wire::Wire;
 use crate::http::gate::{Gate, Token, event_data};
+use crate::http::problem::Problem;
 
 /// How long after a failure the next connection is tried.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -37,7 +39,29 @@ impl Gate {
         if let Err(error) = self.open_upstream() {
             self.pool.retry_at = self.now + RETRY_AFTER;
             log::debug!("no connection to tiny_http was opened because={error}");
+            if self.pool.members == 0 {
+                self.make_room_for_a_connection();
+            }
         }
+    }
+
+    /// Nobody can be served: those who wait, and have closed already, go; where nobody has, whoever has waited longest.
+    /// Otherwise they would hold the descriptors without which they can't be served.
+    fn make_room_for_a_connection(&mut self) {
+        let has_left = |client: &Connection| matches!(client.phase, Phase::Queued) && client.wire.has_ended();
+        let left = self.clients.iter().filter(|(_, client)| has_left(client)).map(|(token, _)| *token);
+        let left: Vec<Token> = left.collect();
+        if left.is_empty()
+            && !self.close_oldest(None)
+            && let Some((client, _)) = self.next_queued()
+        {
+            self.refuse(
+                client,
+                &Problem::unavailable("descriptors_full", "there are descriptors for nobody"),
+            );
+            self.again.push(client);
+        }
+        left.into_iter().for_each(|client| self.close_client(client));
     }
 
     fn open_upstream(&mut self) -> io::Result<()> {
