@@ -6,8 +6,9 @@
 //! and removes the container once the master has acknowledged.
 //!
 //! Invariant: a container that ran is removed only after its attempt's end was acknowledged and its log was collected or
-//! given up. One that the Engine could not start for want of a port goes before its attempt is refused. A walk that is dropped at any point loses nothing: what the Engine holds and what was kept on disk say where a
-//! later one goes on. Deliberately absent: threads, channels, clocks, disks, the Engine itself.
+//! given up. One that the Engine could not start for want of a port goes before its attempt is refused. A walk that is
+//! dropped at any point loses nothing: what the Engine holds and what was kept on disk say where a later one goes on.
+//! Deliberately absent: threads, channels, clocks, disks, the Engine itself.
 
 mod ask;
 mod farewell;

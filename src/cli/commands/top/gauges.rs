@@ -1,8 +1,8 @@
 //! The threads `top-1` to `top-8`: ask the master what the nodes' tasks use, several nodes at a time.
 //!
 //! Main type: [`Gauges`]. A node that doesn't answer keeps one thread busy, and is not asked again until that thread is
-//! back; nobody waits for it longer than for a picture. What it said last is shown meanwhile, for a while. The threads end once the gauges are dropped, each after the
-//! question under way.
+//! back; nobody waits for it longer than for a picture. What it said last is shown meanwhile, for a while. The threads
+//! end once the gauges are dropped, each after the question under way.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
