@@ -118,7 +118,7 @@ fn whatever_breaks_nothing_is_lost_run_twice_or_left_behind() {
     let standings = site.servers.values().map(|server| (server.who, server.standing()));
     let probes = Probes::begin(standings.collect(), &recorder);
     let clients = Clients::begin(settings.seed, &recorder);
-    let applier = Applier::begin(site.folder());
+    let applier = Applier::begin(site.folder(), settings.times);
     let operator = Operator::begin(settings.seed, settings.workers, settings.times);
 
     let mut faults = Faults {

@@ -166,12 +166,14 @@ impl Problem {
     }
 
     /// Reads the body of a reply that isn't a success. Whatever it holds becomes a problem: a body that is no
-    /// problem document has the code `unknown` and its first characters as detail.
+    /// problem document, such as a proxy's page, has the code `unknown` and its first words as detail.
     pub fn from_reply(status: u16, body: &[u8]) -> Self {
         const DETAIL_CHARS: usize = 200;
         let Ok(Value::Object(mut members)) = serde_json::from_slice::<Value>(body) else {
-            let text: String = String::from_utf8_lossy(body).chars().take(DETAIL_CHARS).collect();
-            return Self::new(status, "unknown", "No problem document", text);
+            let words: String = words_of(&String::from_utf8_lossy(body)).chars().take(DETAIL_CHARS).collect();
+            let said = if words.is_empty() { String::new() } else { format!(": {words}") };
+            let detail = format!("HTTP {status}, not from Podling (a proxy's?){said}");
+            return Self::new(status, "unknown", "No problem document", detail);
         };
         let mut text = |name: &str| match members.remove(name) {
             Some(Value::String(text)) => Some(text),
@@ -185,6 +187,24 @@ impl Problem {
         problem.extra = members;
         problem
     }
+}
+
+/// A text on one line, without markup.
+fn words_of(text: &str) -> String {
+    let mut is_markup = false;
+    let plain = text.chars().map(|c| match c {
+        '<' => {
+            is_markup = true;
+            ' '
+        }
+        '>' if is_markup => {
+            is_markup = false;
+            ' '
+        }
+        _ if is_markup => ' ',
+        c => c,
+    });
+    plain.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl fmt::Display for Problem {
@@ -207,9 +227,10 @@ mod tests {
 
     #[test]
     fn a_reply_that_is_no_problem_still_becomes_one() {
-        let problem = Problem::from_reply(502, b"<html>Bad gateway</html>");
+        let problem = Problem::from_reply(502, b"<html><h1>Bad\ngateway</h1></html>\n");
         assert_eq!((problem.status, problem.code.as_ref()), (502, "unknown"));
-        assert_eq!(problem.detail, "<html>Bad gateway</html>");
+        assert_eq!(problem.detail, "HTTP 502, not from Podling (a proxy's?): Bad gateway");
+        assert_eq!(Problem::from_reply(502, b"").detail, "HTTP 502, not from Podling (a proxy's?)");
         assert_eq!(Problem::from_reply(404, b"[1]").code, "unknown");
         assert_eq!(Problem::from_reply(404, br#"{"code":7}"#).code, "unknown");
     }

@@ -14,19 +14,22 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use podling::api::wire::spec::SpecWire;
 use podling::control::change::{Change, NewTask};
+use podling::runtime::clock;
 use podling::runtime::supervise::{self, Thread};
 
 use crate::checker::history::{History, What, Wish};
 use crate::docker::IMAGE;
 use crate::recorder::Recorder;
+use crate::settings::Times;
 use crate::site::master_url;
 use crate::workload;
 
 /// How many tasks a file has.
 const TASKS: u32 = 2;
 
-/// How often a file is applied before it counts as one that can't be.
-const TRIES: u32 = 60;
+/// How long a file is applied again and again before it counts as one that can't be, beside two node timeouts: a
+/// master may be away for so long.
+const PATIENCE: Duration = Duration::from_secs(24);
 
 /// Between two files.
 const BETWEEN: Duration = Duration::from_secs(8);
@@ -50,7 +53,8 @@ pub(crate) struct Applier {
 }
 
 impl Applier {
-    pub(crate) fn begin(folder: &Path) -> Self {
+    pub(crate) fn begin(folder: &Path, times: Times) -> Self {
+        let patience = PATIENCE + Duration::from_millis(2 * times.node_timeout);
         let (is_over, applied) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Applied>>::default());
         let (over, sum, file) = (Arc::clone(&is_over), Arc::clone(&applied), folder.join("tasks.toml"));
         let run = move || {
@@ -59,7 +63,7 @@ impl Applier {
                     return;
                 }
                 std::fs::write(&file, tasks(round)).unwrap();
-                match apply(&file) {
+                match apply(&file, patience) {
                     Ok(()) => sum.lock().files += 1,
                     Err(said) => sum.lock().stuck.push(said),
                 }
@@ -89,7 +93,7 @@ fn tasks(round: u32) -> String {
 }
 
 /// Applies a file until that is done, and once more. What the command said where it never was.
-fn apply(file: &PathBuf) -> Result<(), String> {
+fn apply(file: &PathBuf, patience: Duration) -> Result<(), String> {
     let once = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_podling"));
         command.args(["apply", "--insecure", "--master", &master_url()]).arg(file).stdin(Stdio::null());
@@ -97,16 +101,15 @@ fn apply(file: &PathBuf) -> Result<(), String> {
         let said = || String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         if output.status.success() { Ok(()) } else { Err(said()) }
     };
-    let mut last = Ok(());
-    for _ in 0..TRIES {
-        last = once();
-        if last.is_ok() {
+    let until = clock::mono() + patience;
+    loop {
+        match once() {
             // Again, at once: it changes nothing.
-            return once().or(Ok(()));
+            Ok(()) => return once().or(Ok(())),
+            Err(said) if clock::mono() >= until => return Err(said),
+            Err(_) => std::thread::park_timeout(PAUSE),
         }
-        std::thread::park_timeout(PAUSE);
     }
-    last
 }
 
 /// The wish behind a creation that the command asked for, under a key of its own making.
