@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
 #![expect(clippy::print_stdout, reason = "a test that failed says what its processes said")]
-#![expect(clippy::disallowed_methods, reason = "threads are joined where they are started")]
 
 #[expect(dead_code, reason = "the other test crates use the rest of it")]
 #[path = "support/process.rs"]
