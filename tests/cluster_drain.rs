@@ -240,6 +240,7 @@ fn a_port_is_had_by_one_task_at_a_time_whichever_node_of_the_engine_it_is_on() {
         assert_eq!(fit.reasons[0].held_by.as_deref(), Some("proxy"));
     }
     assert_eq!((told.nodes.len(), proxy.attempt.0), (2, 1));
+    assert_eq!(told.would_run_if, [format!("proxy had ended, which has port {port}")], "once");
     cluster.stop("proxy", 0);
     let placed = cluster.wait_for_running(web.task_id.as_str());
     assert_eq!(placed.attempt.0, 1, "no try was wasted");

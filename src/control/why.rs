@@ -367,6 +367,8 @@ fn ways_out(nodes: &Nodes, tasks: &Tasks, task: &Task) -> Vec<String> {
     let mut ways: Vec<(std::cmp::Reverse<Obstacle>, String)> =
         single.map(|(obstacle, way)| (std::cmp::Reverse(obstacle), way)).collect();
     ways.sort();
+    // Nodes that share an Engine lack the same port.
+    ways.dedup();
     ways.into_iter().take(MOST_WAYS).map(|(_, way)| way).collect()
 }
 
@@ -385,7 +387,7 @@ fn way_out(tasks: &Tasks, node: &NodeId, unfit: &Unfit) -> String {
             format!("{node} had {} more free", MemoryBytes(needs.0.saturating_sub(free.0)))
         }
         Unfit::Port { port, held_by } => match held_by {
-            Some(id) => format!("port {port} of {node} were free ({} has it)", name(tasks, id)),
+            Some(id) => format!("{} had ended, which has port {port}", name(tasks, id)),
             None => format!("port {port} of {node} were free"),
         },
     }
