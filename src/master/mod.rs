@@ -6,6 +6,8 @@
 //! [`images`] asks whether an image is there; [`handlers`] answers requests; [`logs`] passes logs on, [`stats`] what
 //! tasks use, [`events`] what happens; [`backup`] copies all that is remembered, and brings it back.
 
+pub mod access;
+mod admin_token;
 pub mod backup;
 pub mod committer;
 pub mod dispatch;
@@ -68,6 +70,8 @@ pub enum StartError {
     Backup(BackupError),
     /// The operating system refuses a thread or a signal handler.
     Thread(std::io::Error),
+    /// The operating system gives no random bytes.
+    Random(std::io::Error),
 }
 
 impl StartError {
@@ -78,10 +82,13 @@ impl StartError {
             | Self::Store(StoreError::InUse { .. })
             | Self::Backup(BackupError::DataDir(DataDirError::InUse(_)))
             | Self::Serve(_) => EXIT_USAGE,
-            Self::DataDir(DataDirError::TooLoose { .. } | DataDirError::Damaged { .. })
+            Self::DataDir(
+                DataDirError::TooLoose { .. } | DataDirError::LooseFile { .. } | DataDirError::Damaged { .. },
+            )
             | Self::Store(_)
             | Self::Backup(_)
-            | Self::Thread(_) => 1,
+            | Self::Thread(_)
+            | Self::Random(_) => 1,
         }
     }
 }
@@ -97,6 +104,7 @@ impl fmt::Display for StartError {
             },
             Self::Backup(error) => error.fmt(f),
             Self::Thread(error) => write!(f, "failed to start a thread: {error}"),
+            Self::Random(error) => write!(f, "failed to draw a secret: {error}"),
         }
     }
 }
@@ -140,6 +148,9 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     let judge_from = grace::first_judgement(&folder, settings.node_timeout, clock::mono());
     let state = state.judging_from(judge_from.map_err(StartError::DataDir)?);
     let state = Arc::new(if is_quarantined { state.in_quarantine() } else { state });
+    if !settings.insecure {
+        admin_token::ensure(&folder, &state, store_is_empty, clock::now())?;
+    }
     let dispatcher = Arc::new(Dispatcher::new(identity.epoch));
     let mut supervisor = Supervisor::default();
     let stats = Arc::new(StatsDesk::default());

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod data_dir;
 pub mod logging;
+pub mod random;
 pub mod settings;
 pub mod signals;
 pub mod supervise;

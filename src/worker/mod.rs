@@ -126,7 +126,9 @@ impl StartError {
             | Self::Engine(_)
             | Self::Master(_)
             | Self::Serve(_) => EXIT_USAGE,
-            Self::DataDir(DataDirError::TooLoose { .. } | DataDirError::Damaged { .. })
+            Self::DataDir(
+                DataDirError::TooLoose { .. } | DataDirError::LooseFile { .. } | DataDirError::Damaged { .. },
+            )
             | Self::Logs(_)
             | Self::Outbox(_)
             | Self::Stops(_)

@@ -8,7 +8,7 @@ use crate::api::wire::spec::Creation as Wanted;
 use crate::canary::{Canary, sings};
 use crate::control::change::{Change, Creation, KeyUse, NewTask};
 use crate::control::tasks::{Ambiguous, Found};
-use crate::model::id::TaskName;
+use crate::model::id::{TaskName, TokenId};
 use crate::model::node::NodeAddress;
 use crate::model::task::{Step, StopIntent, Task};
 use crate::model::time::Now;
@@ -85,6 +85,21 @@ impl State {
         key: Option<KeyUse>,
         now: Now,
     ) -> Result<AsOf<Arc<Creation>>, CreateError> {
+        self.create_by(None, wanted, batch, key, now)
+    }
+
+    /// As [`State::create`], for whoever showed this token.
+    ///
+    /// # Errors
+    /// As [`State::create`].
+    pub fn create_by(
+        &self,
+        made_by: Option<TokenId>,
+        wanted: Vec<Wanted>,
+        batch: bool,
+        key: Option<KeyUse>,
+        now: Now,
+    ) -> Result<AsOf<Arc<Creation>>, CreateError> {
         let (mut nodes, mut tasks) = self.locks.write_both();
         let used = key.as_ref().filter(|_| !sings(Canary::ForgetsKeys));
         if let Some(record) = used.and_then(|used| tasks.keys().get(&used.key)) {
@@ -103,6 +118,7 @@ impl State {
             batch: batch.then(|| self.ids.batch(now.wall)),
             tasks: wanted.into_iter().flat_map(|one| self.expand(one, now)).collect(),
             key,
+            made_by,
         };
         let change = Change::Created(creation.clone());
         let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
