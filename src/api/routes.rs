@@ -170,6 +170,19 @@ pub fn find<R: Copy>(table: &[Route<R>], method: &str, segments: &[String]) -> F
     if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others) }
 }
 
+/// What a route of a table needs.
+///
+/// ```
+/// use podling::api::routes::{MASTER, MasterRoute, needs};
+/// use podling::model::access::Needs;
+///
+/// assert_eq!(needs(MASTER, MasterRoute::Heartbeat), Needs::Node);
+/// ```
+pub fn needs<R: Copy + PartialEq>(table: &[Route<R>], to: R) -> Needs {
+    // A route that no row leads to can't be found by a request; nobody gets that far.
+    table.iter().find(|row| row.to == to).map_or(Needs::Scope(Scope::Admin), |row| row.needs)
+}
+
 fn matches(pattern: &str, segments: &[String]) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut rest = segments.iter();

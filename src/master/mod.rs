@@ -37,6 +37,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::http::{ServeError, ServeSettings, serve};
+use crate::master::access::Access;
 use crate::master::backup::{Admin, BackupError};
 use crate::master::dispatch::Dispatcher;
 use crate::master::handlers::Api;
@@ -154,7 +155,9 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     let dispatcher = Arc::new(Dispatcher::new(identity.epoch));
     let mut supervisor = Supervisor::default();
     let stats = Arc::new(StatsDesk::default());
-    let api = Api::new(Arc::clone(&state), Arc::clone(&dispatcher), Arc::clone(&stats), supervisor.stop());
+    let access = Arc::new(if settings.insecure { Access::open() } else { Access::by_tokens() });
+    let (one, pushes, desk) = (Arc::clone(&state), Arc::clone(&dispatcher), Arc::clone(&stats));
+    let api = Api::new(one, pushes, desk, access, supervisor.stop());
     let serving = ServeSettings {
         caps: settings.caps.clone(),
         body_limit: handlers::body_limit,
@@ -169,6 +172,9 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     stats::start(&stats, &mut supervisor).map_err(StartError::Thread)?;
     start_threads(&state, &dispatcher, store, settings, &mut supervisor).map_err(StartError::Thread)?;
     log::info!("master started cluster={} epoch={}", state.settings().cluster, state.settings().epoch);
+    if settings.insecure {
+        log::warn!("insecure: whoever reaches this master may do everything; tokens are turned off");
+    }
     if is_quarantined {
         log::error!(
             "in quarantine: this master may have forgotten what runs, so nothing that it doesn't know is stopped; \

@@ -232,6 +232,18 @@ impl State {
         })
     }
 
+    /// Finds the task that a person means who is about to remove it: one name must mean one task.
+    ///
+    /// # Errors
+    /// Several are meant.
+    pub fn only_task(&self, reference: &str) -> Result<Option<Arc<Task>>, Ambiguous> {
+        let tasks = self.locks.read_tasks();
+        Ok(match tasks.resolve_one(reference)? {
+            Found::Task(entry) => Some(Arc::clone(&entry.task)),
+            Found::Nothing => None,
+        })
+    }
+
     /// A page of the tasks that a filter admits, and the id to go on after, where more follow.
     pub fn tasks(
         &self,
