@@ -8,6 +8,7 @@ mod agents;
 mod events;
 mod nodes;
 mod tasks;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -89,6 +90,10 @@ impl Api {
             MasterRoute::Heartbeat => self.heartbeat(request, caller),
             MasterRoute::Reports => self.reports(word, request, caller),
             MasterRoute::Events => self.events(request),
+            MasterRoute::MakeToken => self.make_token(request, caller),
+            MasterRoute::ListTokens => self.list_tokens(request),
+            MasterRoute::EndToken => self.end_token(word, caller),
+            MasterRoute::Join => self.join(request, caller),
             MasterRoute::Healthz => Ok(self.healthz()),
             MasterRoute::Readyz => Ok(self.readyz()),
         }
@@ -186,6 +191,7 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::Heartbeat
         | MasterRoute::Reports
         | MasterRoute::Events
+        | MasterRoute::ListTokens
         | MasterRoute::Healthz
         | MasterRoute::Readyz => true,
         MasterRoute::CreateTasks
@@ -193,7 +199,10 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::DeleteTask
         | MasterRoute::Register
         | MasterRoute::SetAvailability
-        | MasterRoute::DeleteNode => false,
+        | MasterRoute::DeleteNode
+        | MasterRoute::MakeToken
+        | MasterRoute::EndToken
+        | MasterRoute::Join => false,
     }
 }
 

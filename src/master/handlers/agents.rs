@@ -1,6 +1,6 @@
 //! Nodes, as they speak for themselves: register, beat, report.
 
-use super::nodes::node_not_found;
+use super::nodes::{node_id_in_use, node_not_found};
 use super::{Answer, Api, json, store_full};
 use crate::api::wire::agent::{
     HeartbeatRequest, RegisterReply, RegisterRequest, ReportsReply, ReportsRequest,
@@ -32,9 +32,7 @@ impl Api {
             RegisterError::ForeignCluster => {
                 Problem::conflict("foreign_cluster", format!("{node} belongs to another cluster"))
             }
-            RegisterError::NodeIdInUse => {
-                Problem::conflict("node_id_in_use", format!("another worker beats as {node}"))
-            }
+            RegisterError::NodeIdInUse => node_id_in_use(&node),
             RegisterError::StoreFull => store_full(),
         })?;
         log::info!("node registered node={node} address={address} incarnation={}", granted.value.incarnation);

@@ -69,3 +69,7 @@ impl Api {
 pub(super) fn node_not_found(id: &str) -> Problem {
     Problem::not_found("node_not_found", format!("there is no node {id:?}"))
 }
+
+pub(super) fn node_id_in_use(node: &NodeId) -> Problem {
+    Problem::conflict("node_id_in_use", format!("another worker beats as {node}"))
+}
