@@ -21,10 +21,10 @@ use crate::master::dispatch::Dispatcher;
 use crate::master::events::EventStream;
 use crate::master::journal::Fate;
 use crate::master::logs;
+use crate::master::reach::Reach;
 use crate::master::state::{AsOf, State};
 use crate::master::stats::StatsDesk;
 use crate::model::id::NodeId;
-use crate::model::node::NodeAddress;
 use crate::rest;
 use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
@@ -122,7 +122,7 @@ pub(crate) enum Answer {
     /// A log, on a thread of its own.
     Log(logs::LogStream),
     /// What a node's worker says, once it has said it.
-    Stats(NodeId, NodeAddress),
+    Stats(NodeId, Reach),
     /// What happens, on a thread of its own.
     Events(EventStream),
 }
@@ -151,7 +151,7 @@ impl Service for Api {
         let (at, response) = match self.answer(route, &words, &request, &caller) {
             Ok(Answer::Reply(reply)) => (reply.at, reply.value),
             Ok(Answer::Log(log)) => return log.serve(responder),
-            Ok(Answer::Stats(node, address)) => return self.stats.ask(node, address, responder),
+            Ok(Answer::Stats(node, reach)) => return self.stats.ask(node, reach, responder),
             Ok(Answer::Events(events)) => return events.serve(responder),
             Err(problem) if rests_on_state(&problem) => {
                 let at = self.state.journal().last_position();

@@ -22,6 +22,7 @@ mod locks;
 pub mod logs;
 pub mod mover;
 pub mod quarantine;
+pub mod reach;
 pub mod reaper;
 pub mod record;
 pub mod scheduler;

@@ -36,10 +36,10 @@ use crate::master::events::{self, Events};
 use crate::master::ids::Ids;
 use crate::master::journal::{Batch, Journal};
 use crate::master::locks::Locks;
+use crate::master::reach::Reach;
 use crate::master::record;
 use crate::master::record::snapshot::Parts;
 use crate::model::id::{ClusterId, Epoch, Revision, TaskId};
-use crate::model::node::NodeAddress;
 use crate::model::task::{Placement, Step, Task, TaskStatus};
 use crate::model::time::{Mono, Now};
 use crate::store::{Store, StoreError, Stored};
@@ -112,8 +112,8 @@ pub struct State {
 pub struct Placed {
     /// The task, as placed.
     pub task: Arc<Task>,
-    /// Where its node is reached.
-    pub address: NodeAddress,
+    /// How its node is reached.
+    pub reach: Reach,
     /// The start of the node's worker.
     pub incarnation: crate::model::id::Incarnation,
     /// The journal position of the placement.
@@ -286,9 +286,8 @@ impl State {
                 continue;
             }
             if let (Some(task), Some(entry)) = (tasks.get(&id), nodes.get(&node)) {
-                let address = entry.node().registration.address.clone();
-                let incarnation = entry.node().incarnation;
-                placed.push(Placed { task: Arc::clone(task), address, incarnation, revision });
+                let (reach, incarnation) = (self.reach(entry.node()), entry.node().incarnation);
+                placed.push(Placed { task: Arc::clone(task), reach, incarnation, revision });
             }
         }
         (AsOf { value: placed, at: self.position(&*tasks) }, more)

@@ -7,6 +7,7 @@
 pub mod bearer;
 pub mod log;
 pub mod query;
+pub mod ticket;
 
 use serde::de::DeserializeOwned;
 

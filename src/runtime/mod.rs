@@ -10,4 +10,5 @@ pub mod random;
 pub mod settings;
 pub mod signals;
 pub mod supervise;
+pub mod token_file;
 pub mod values;

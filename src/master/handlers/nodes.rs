@@ -8,7 +8,7 @@ use crate::http::{Problem, Request, Response};
 use crate::master::state::{AsOf, ForgetNodeError, StoreFull};
 use crate::master::stats;
 use crate::model::id::NodeId;
-use crate::model::node::{NodeAddress, NodeStatus};
+use crate::model::node::NodeStatus;
 use crate::rest::query::Query;
 use crate::rest::read;
 use crate::runtime::clock;
@@ -40,7 +40,8 @@ impl Api {
         if node.status == NodeStatus::Offline {
             return Err(stats::unreachable(&node.node_id, "it is offline"));
         }
-        Ok(Answer::Stats(node.node_id, NodeAddress { host: node.hostname, port: node.port }))
+        let reach = self.state.reach_of(&node.node_id).ok_or_else(|| node_not_found(id))?;
+        Ok(Answer::Stats(node.node_id, reach))
     }
 
     /// POST /nodes/:id/availability

@@ -11,8 +11,9 @@ use crate::api::routes;
 use crate::api::wire::log::LogsTicket;
 use crate::api::wire::spec::{Creation as Wanted, MAX_COUNT, TaskRequest};
 use crate::api::wire::task::{BatchCreated, BatchItem, StopRequest, TaskView};
+use crate::api::wire::token::Secret;
 use crate::api::wire::why::{AmountView, BecauseView, NodeFitView, WhyView};
-use crate::api::wire::{self, Page};
+use crate::api::wire::{self, Page, millis};
 use crate::control::change::{Creation, KeyUse};
 use crate::control::tasks::{Ambiguous, Filter};
 use crate::control::why::{Amount, Because, NodeFit, Why};
@@ -20,12 +21,14 @@ use crate::http::{Problem, Request, Response};
 use crate::master::access::Caller;
 use crate::master::journal::Fate;
 use crate::master::logs::{self, LogStream};
+use crate::master::reach::Reach;
 use crate::master::state::{AsOf, CreateError, ForgetError, StopError};
 use crate::model::id::{Attempt, BatchId, NodeId, TaskId, TaskName};
 use crate::model::task::{Task, TaskStatus};
+use crate::model::time::WallTime;
 use crate::rest::log::LogQuery;
 use crate::rest::query::Query;
-use crate::rest::{self, check_json, problem_of, read};
+use crate::rest::{self, check_json, problem_of, read, ticket};
 use crate::runtime::clock;
 
 /// How many tasks a page holds where the request doesn't say.
@@ -121,10 +124,10 @@ impl Api {
         })?;
         let stopped = stopped.ok_or_else(|| task_not_found(reference))?;
         log::info!("stop asked for task={}", stopped.value.task.id);
-        if let Some(address) = stopped.value.address {
+        if let Some(reach) = stopped.value.reach {
             let (dispatcher, task) = (Arc::clone(&self.dispatcher), Arc::clone(&stopped.value.task));
             self.state.journal().when_settled(stopped.at, move |fate| match fate {
-                Fate::Durable => dispatcher.stop(&address, task.key(), task.grace()),
+                Fate::Durable => dispatcher.stop(&reach, task.key(), task.grace()),
                 Fate::Withdrawn => {}
             });
         }
@@ -165,15 +168,17 @@ impl Api {
         query.finish()?;
         let task = self.find_task(reference)?;
         check_attempt(&task.value, attempt)?;
-        let node = logs::keeper(&task.value, attempt).and_then(|node| self.state.node(node));
-        let Some(node) = node else {
+        let reach = logs::keeper(&task.value, attempt).and_then(|node| self.state.reach_of(node));
+        let Some(Reach { address, key }) = reach else {
             let text = format!("{} has not been placed on a node that is still known", task.value.name);
             return Err(Problem::conflict("not_placed", text));
         };
-        let (host, port) = (node.value.hostname, node.value.port);
-        let address = crate::model::node::NodeAddress { host, port };
         let url = format!("http://{address}{}", routes::task_logs(task.value.id.as_str()));
-        Ok(Answer::Reply(AsOf { value: json(200, &LogsTicket { url }), at: task.at }))
+        let until = WallTime::from_unix_millis(clock::wall().unix_millis() + millis(ticket::LIVES));
+        let ticket = key.map(|key| Secret(ticket::make(&key, &task.value.id, attempt, until)));
+        let expires_at = ticket.is_some().then_some(until);
+        let reply = LogsTicket { url, ticket, ca_pem: None, expires_at };
+        Ok(Answer::Reply(AsOf { value: json(200, &reply), at: task.at }))
     }
 
     /// The task that a name means where it means one alone.

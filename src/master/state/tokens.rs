@@ -11,8 +11,9 @@ use crate::control::change::Change;
 use crate::control::nodes::{NodeEntry, Nodes};
 use crate::control::tasks::Tasks;
 use crate::control::tokens::Unfit;
+use crate::master::reach::Reach;
 use crate::model::id::{InstanceId, NodeId, TokenId};
-use crate::model::node::NodeStatus;
+use crate::model::node::{Node, NodeStatus};
 use crate::model::time::{Now, WallTime};
 use crate::model::token::{NodeKey, TokenRecord};
 
@@ -94,6 +95,17 @@ impl State {
     /// What the master shows to a node. None: the node never joined.
     pub fn key_of(&self, node: &NodeId) -> Option<NodeKey> {
         self.locks.read_tokens().key_of(node).cloned()
+    }
+
+    /// How a node is reached.
+    pub(super) fn reach(&self, node: &Node) -> Reach {
+        let said = &node.registration;
+        Reach { address: said.address.clone(), key: self.key_of(&said.node_id) }
+    }
+
+    /// How the node of that name is reached. None: there is none.
+    pub fn reach_of(&self, id: &NodeId) -> Option<Reach> {
+        self.locks.read_nodes().get(id).map(|entry| self.reach(entry.node()))
     }
 
     /// All tokens, oldest first.
