@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "threads are joined where they are started")]
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,10 +36,20 @@ impl Master {
         Self { process, url, folder }
     }
 
+    fn token_file(&self) -> PathBuf {
+        self.folder.path().join("m/admin.token")
+    }
+
+    /// A client with this token; with the administrator's where none is given.
+    fn client(&self, token: Option<&str>) -> Client {
+        let own = || std::fs::read_to_string(self.token_file()).unwrap().trim().to_owned();
+        Client::new(&self.url).unwrap().with_token(token.map_or_else(own, str::to_owned))
+    }
+
     /// `podling LINE`, with this master. Words are split at spaces.
     fn podling(&self, line: &str) -> Command {
         let mut command = podling(line);
-        command.env("PODLING_MASTER", &self.url);
+        command.env("PODLING_MASTER", &self.url).env("PODLING_TOKEN_FILE", self.token_file());
         command
     }
 
@@ -219,14 +230,16 @@ fn long_lists_are_read_to_their_end() {
 #[test]
 fn nodes_are_listed_as_they_register() {
     let master = Master::start();
-    let client = Client::new(&master.url).unwrap();
+    let client = master.client(None);
     for (node, start) in [("worker-1", "s1"), ("worker-2", "s2")] {
         let registration = json!({
             "node_id": node, "instance_id": format!("{start:0<26}"), "start_id": format!("{start:0<26}"),
             "incarnation": 0, "hostname": "127.0.0.1", "port": 1, "capacity": 2, "cpu_millis": 4000,
             "memory_bytes": 8_589_934_592_u64, "engine": "hollow 1", "engine_id": node, "heartbeat_ms": 10_000,
         });
-        client.post::<Value>("/api/v1/nodes", &registration, PATIENCE, true).unwrap();
+        let joined: Value = client.post("/join", &json!({"node_id": node}), PATIENCE, false).unwrap();
+        let itself = master.client(joined["node_token"].as_str());
+        itself.post::<Value>("/api/v1/nodes", &registration, PATIENCE, true).unwrap();
     }
     let cordon = json!({"availability": "cordoned"});
     client.post::<Value>("/api/v1/nodes/worker-2/availability", &cordon, PATIENCE, true).unwrap();
@@ -397,6 +410,7 @@ fn tab(master: &Master, line: &str) -> Vec<String> {
         .env_clear()
         .env("PATH", format!("{}:/usr/bin:/bin", binary.parent().unwrap().display()))
         .env("PODLING_MASTER", &master.url)
+        .env("PODLING_TOKEN_FILE", master.token_file())
         .output()
         .unwrap();
     let (code, out, err) = told(output);

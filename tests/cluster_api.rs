@@ -19,9 +19,9 @@ use wire::{Client, Reply};
 /// One raw request, so that nothing on the way mends it.
 fn ask(cluster: &Cluster, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
     let mut client = Client::new(TcpStream::connect(cluster.master.address).unwrap());
-    let length = body.len();
+    let (length, shown) = (body.len(), cluster.authorization());
     client.say(
-        format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {length}\r\n\r\n")
+        format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{shown}{headers}Content-Length: {length}\r\n\r\n")
             .as_bytes(),
     );
     client.say(body);

@@ -168,7 +168,8 @@ fn a_follower_that_never_reads_holds_up_nobody() {
     let mut deaf: Vec<wire::Client> =
         (0..20).map(|_| wire::Client::new(TcpStream::connect(cluster.master.address).unwrap())).collect();
     for client in &mut deaf {
-        client.say(format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", routes::EVENTS).as_bytes());
+        let shown = cluster.authorization();
+        client.say(format!("GET {} HTTP/1.1\r\nHost: x\r\n{shown}\r\n", routes::EVENTS).as_bytes());
         assert_eq!(client.head().status, 200);
     }
     for round in 0..4 {

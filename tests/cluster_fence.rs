@@ -11,7 +11,6 @@ mod support;
 use std::time::Duration;
 
 use podling::api::wire::task::TaskView;
-use podling::http::Client;
 use podling::model::node::NodeStatus;
 use podling::model::task::{Reason, TaskStatus};
 use podling::runtime::clock;
@@ -239,7 +238,7 @@ fn an_end_without_a_container_outlives_the_worker() {
     let mut cluster = patient_for(60_000);
     let way = Proxy::to(cluster.master.address);
     cluster.start_worker_at("worker-1", WorkerOptions::default(), &way.url());
-    let worker = Client::new(&cluster.worker("worker-1").url()).unwrap();
+    let worker = cluster.client_of("worker-1");
     wait_until("it takes pushes", || worker.get::<Value>("/readyz", LONG).is_ok());
     way.shut();
     let spec = json!({"name": "fails", "image": "127.0.0.1:1/podling/none:1", "network": "none"});

@@ -158,7 +158,9 @@ fn a_master_whose_descriptors_are_used_up_serves_again_within_a_second() {
     let baseline = master.at_rest();
     assert!(baseline.descriptors <= 64, "{baseline:?}");
     let waiting = cluster.create(&support::script("waits-for-a-node", "true")).task_id;
-    let follow = format!("GET /api/v1/tasks/{waiting}/logs?follow=true HTTP/1.1\r\nHost: x\r\n\r\n");
+    let shown = cluster.authorization();
+    let path = format!("/api/v1/tasks/{waiting}/logs?follow=true");
+    let follow = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{shown}\r\n");
     for takes_the_last in [false, true] {
         // More come than there are descriptors, among them followers of a log, who can't be asked to make room.
         let mut crowd: Vec<Client> = (0..100).map(|_| connect(master)).collect();

@@ -9,14 +9,14 @@
 mod support;
 
 use podling::api::routes;
-use podling::http::Client;
 use podling::master::images::{NotPrepared, Prepared, ask};
+use podling::master::reach::Reach;
 use podling::model::node::NodeAddress;
 use podling::model::spec::PullPolicy;
 use podling::model::task::TaskStatus;
 use serde_json::{Value, json};
 use support::docker::IMAGE;
-use support::part::{LONG, Part, within};
+use support::part::{LONG, within};
 use support::proxy::{Flow, Proxy};
 use support::registry::{Registry, Tag};
 use support::{Cluster, MasterOptions, WorkerOptions};
@@ -25,12 +25,15 @@ use support::{Cluster, MasterOptions, WorkerOptions};
 const BYTES: usize = 96 << 10;
 const SPEED: usize = BYTES / 3;
 
-fn address(worker: &Part) -> NodeAddress {
-    NodeAddress { host: worker.address.ip().to_string(), port: worker.address.port() }
+/// How the master reaches a worker.
+fn reach(cluster: &Cluster, worker: &str) -> Reach {
+    let at = cluster.worker(worker).address;
+    let key = cluster.key_of(worker).parse().unwrap();
+    Reach { address: NodeAddress { host: at.ip().to_string(), port: at.port() }, key: Some(key) }
 }
 
-fn ask_for(worker: &Part, image: &str, pull: PullPolicy) -> Result<Prepared, NotPrepared> {
-    ask(&address(worker), &image.parse().unwrap(), pull)
+fn ask_for(reach: &Reach, image: &str, pull: PullPolicy) -> Result<Prepared, NotPrepared> {
+    ask(reach, &image.parse().unwrap(), pull)
 }
 
 #[test]
@@ -42,14 +45,14 @@ fn an_image_is_pulled_once_for_whoever_asks_and_for_the_task() {
     way.flows(Flow::Crawls(SPEED));
     // Order: dropped before the image is, which its container holds.
     let cluster = Cluster::with_workers(1);
-    let worker = cluster.worker("worker-1");
-    let begun = ask_for(worker, &image.0, PullPolicy::Always);
+    let (worker, reach) = (cluster.worker("worker-1"), reach(&cluster, "worker-1"));
+    let begun = ask_for(&reach, &image.0, PullPolicy::Always);
     assert_eq!(begun, Ok(Prepared::Pulling { detail: format!("pulling {}", image.0) }));
     let spec = json!({"name": "pulls", "image": image.0, "command": ["true"], "network": "none"});
     let id = cluster.create(&spec).task_id.to_string();
 
     let mut seen: Vec<String> = Vec::new();
-    within(LONG, "it is there", || match ask_for(worker, &image.0, PullPolicy::Missing).unwrap() {
+    within(LONG, "it is there", || match ask_for(&reach, &image.0, PullPolicy::Missing).unwrap() {
         Prepared::Present => Some(()),
         Prepared::Pulling { detail } => {
             if seen.last() != Some(&detail) {
@@ -61,17 +64,17 @@ fn an_image_is_pulled_once_for_whoever_asks_and_for_the_task() {
     assert!(seen.iter().filter(|detail| detail.contains(" kB of ")).count() >= 3, "{seen:?}");
     assert_eq!(cluster.wait_for_end(&id).status, TaskStatus::Completed);
     assert_eq!(worker.log().matches(&format!("pulling image={}", image.0)).count(), 1, "{}", worker.log());
-    assert_eq!(ask_for(worker, &image.0, PullPolicy::Never), Ok(Prepared::Present));
+    assert_eq!(ask_for(&reach, &image.0, PullPolicy::Never), Ok(Prepared::Present));
 }
 
 #[test]
 fn an_image_that_can_not_be_had_is_told_in_the_engines_words_and_tried_again() {
     let registry = Registry::start();
     let cluster = Cluster::with_workers(1);
-    let worker = cluster.worker("worker-1");
+    let (worker, reach) = (cluster.worker("worker-1"), reach(&cluster, "worker-1"));
     let absent = registry.image("absent");
     let settled = |pull: PullPolicy| {
-        within(LONG, "it has failed", || match ask_for(worker, &absent, pull) {
+        within(LONG, "it has failed", || match ask_for(&reach, &absent, pull) {
             Ok(Prepared::Pulling { .. }) => None,
             Ok(Prepared::Present) => panic!("nobody has it"),
             Err(error) => Some(error),
@@ -83,31 +86,31 @@ fn an_image_that_can_not_be_had_is_told_in_the_engines_words_and_tried_again() {
     let pulls = || worker.log().matches(&format!("pulling image={absent}")).count();
     assert_eq!((settled(PullPolicy::Missing), pulls()), (failed, 1), "it stands for a while");
     within(LONG, "it is tried again", || {
-        let _ = ask_for(worker, &absent, PullPolicy::Missing);
+        let _ = ask_for(&reach, &absent, PullPolicy::Missing);
         (pulls() == 2).then_some(())
     });
 
-    let never = ask_for(worker, "podling/nowhere:1", PullPolicy::Never);
+    let never = ask_for(&reach, "podling/nowhere:1", PullPolicy::Never);
     let why = "podling/nowhere:1 is not on this node, and it is never to be pulled".to_owned();
     assert_eq!(never, Err(NotPrepared::Failed(why)));
-    assert_eq!(ask_for(worker, IMAGE, PullPolicy::Always), Ok(Prepared::Present));
+    assert_eq!(ask_for(&reach, IMAGE, PullPolicy::Always), Ok(Prepared::Present));
 }
 
 #[test]
 fn so_many_pulls_are_remembered_and_what_is_wrong_is_refused() {
     let mut cluster = Cluster::start(MasterOptions::default());
     cluster.start_worker("worker-1", WorkerOptions { engine: "hollow", ..WorkerOptions::default() });
-    let worker = cluster.worker("worker-1");
+    let reach = reach(&cluster, "worker-1");
     let image = |number: u32| format!("remote/pull-60000/a:{number}");
     for number in 0..16 {
-        let asked = ask_for(worker, &image(number), PullPolicy::Missing);
+        let asked = ask_for(&reach, &image(number), PullPolicy::Missing);
         assert!(matches!(asked, Ok(Prepared::Pulling { .. })), "{asked:?}");
     }
-    let one_more = ask_for(worker, &image(16), PullPolicy::Missing);
+    let one_more = ask_for(&reach, &image(16), PullPolicy::Missing);
     assert!(matches!(one_more, Err(NotPrepared::Unreachable(_))), "{one_more:?}");
-    assert!(matches!(ask_for(worker, &image(3), PullPolicy::Missing), Ok(Prepared::Pulling { .. })));
+    assert!(matches!(ask_for(&reach, &image(3), PullPolicy::Missing), Ok(Prepared::Pulling { .. })));
 
-    let client = Client::new(&worker.url()).unwrap();
+    let client = reach.client().unwrap();
     let refusal = |body: Value| {
         let error = client.post::<Value>(routes::IMAGES, &body, LONG, false).unwrap_err();
         let problem = error.problem().unwrap_or_else(|| panic!("{error}")).clone();

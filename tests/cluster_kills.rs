@@ -88,7 +88,7 @@ fn is_as_asked(task: &TaskView, name: &str) {
 
 /// Clients that submit, each one task after the other, until they are told that it is over.
 struct Submissions {
-    url: String,
+    http: Client,
     is_over: AtomicBool,
     /// Requests whose outcome nobody knows, or that were turned away for the moment.
     repeated: AtomicU64,
@@ -99,7 +99,7 @@ struct Submissions {
 impl Submissions {
     /// Body of a client: the name of each task that it asked for, with the id that it was told.
     fn go_on(&self, client: u32) -> Vec<(String, String)> {
-        let http = Client::new(&self.url).unwrap();
+        let http = self.http.clone();
         let mut told = Vec::new();
         while !self.is_over.load(Ordering::Acquire) {
             let name = format!("client-{client}-task-{}", told.len());
@@ -152,7 +152,7 @@ fn a_master_that_is_killed_again_and_again_loses_nothing() {
     }
     let (tell, acknowledged) = crossbeam_channel::unbounded();
     let submissions = Submissions {
-        url: cluster.master.url(),
+        http: cluster.client.clone(),
         is_over: AtomicBool::new(false),
         repeated: AtomicU64::new(0),
         acknowledged: tell,
@@ -198,7 +198,7 @@ fn a_master_that_is_killed_again_and_again_loses_nothing() {
     wait_until("all have ended", || cluster.all_ended());
     let ended = cluster.tasks();
     let by_id: BTreeMap<&str, &TaskView> = ended.iter().map(|task| (task.task_id.as_str(), task)).collect();
-    let http = Client::new(&submissions.url).unwrap();
+    let http = submissions.http.clone();
     for (name, id) in &told {
         let task = by_id[id.as_str()];
         is_as_asked(task, name);
@@ -327,7 +327,7 @@ impl Counting {
         }
         let start = clock::mono();
         self.cluster.start_worker_again("worker-1");
-        let worker = Client::new(&self.cluster.worker("worker-1").url()).unwrap();
+        let worker = self.cluster.client_of("worker-1");
         within(LONG, "the worker has its containers again", || {
             let held: Result<Page<AttemptView>, ClientError> = worker.get("/api/v1/tasks", LONG);
             let held = held.unwrap().items;

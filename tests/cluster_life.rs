@@ -94,7 +94,7 @@ fn a_worker_that_is_back_in_time_finds_its_containers_and_their_ends() {
         let unseen = cluster.wait_for_end(ends.task_id.as_str());
         assert_eq!((unseen.status, unseen.exit_code), (TaskStatus::Failed, Some(6)), "{unseen:?}");
         wait_until("the worker says that it runs", || {
-            let client = Client::new(&cluster.worker("worker-1").url()).unwrap();
+            let client = cluster.client_of("worker-1");
             let held: Page<AttemptView> = client.get("/api/v1/tasks", LONG).unwrap();
             held.items.iter().any(|held| held.container_id.as_ref() == Some(going))
         });
@@ -197,7 +197,7 @@ fn an_assignment_that_comes_twice_changes_nothing_and_a_wrong_one_is_fenced_off(
         order.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         order
     };
-    let worker = Client::new(&cluster.worker("worker-1").url()).unwrap();
+    let worker = cluster.client_of("worker-1");
     let push = |body: &Value| {
         let call = podling::http::client::Call {
             body: Some(body.to_string().into_bytes()),
@@ -251,7 +251,7 @@ fn a_worker_whose_engine_hangs_listens_registers_and_says_so() {
     cluster.start_worker("worker-1", WorkerOptions { engine_host: Some(host), ..WorkerOptions::default() });
     let took = clock::mono().since(start);
     assert!(took < Duration::from_secs(10), "{took:?}");
-    let worker = Client::new(&cluster.worker("worker-1").url()).unwrap();
+    let worker = cluster.client_of("worker-1");
     assert!(worker.get::<Value>("/healthz", LONG).is_ok());
     let refused = worker.get::<Value>("/readyz", LONG).unwrap_err();
     assert_eq!(refused.problem().map(|problem| problem.status), Some(503));

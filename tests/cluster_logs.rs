@@ -218,7 +218,8 @@ fn fifty_followers_that_never_read_slow_nobody() {
     const LAST: u32 = 150_000;
     let mut cluster = Cluster::start(MasterOptions::default());
     let id = cluster.create(&script("writes-a-lot", &counts_to(LAST))).task_id.to_string();
-    let follow = format!("GET {}?follow=true HTTP/1.1\r\nHost: x\r\n\r\n", routes::task_logs(&id));
+    let shown = cluster.authorization();
+    let follow = format!("GET {}?follow=true HTTP/1.1\r\nHost: x\r\n{shown}\r\n", routes::task_logs(&id));
     let mut deaf: Vec<wire::Client> =
         (0..50).map(|_| wire::Client::new(TcpStream::connect(cluster.master.address).unwrap())).collect();
     for client in &mut deaf {

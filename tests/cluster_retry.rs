@@ -15,7 +15,6 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use podling::api::routes;
 use podling::api::wire::task::TaskView;
-use podling::http::Client;
 use podling::model::node::NodeStatus;
 use podling::model::task::{Reason, TaskStatus};
 use serde_json::{Value, json};
@@ -193,7 +192,8 @@ fn a_worker_that_is_killed_between_two_tries_loses_no_log() {
 fn raw(cluster: &Cluster, path: &str) -> String {
     let mut socket = TcpStream::connect(cluster.master.address).unwrap();
     let accept = "Accept: application/x-ndjson\r\nConnection: close\r\n";
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\n{accept}\r\n").unwrap();
+    let shown = cluster.authorization();
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\n{shown}{accept}\r\n").unwrap();
     let mut text = String::new();
     socket.read_to_string(&mut text).unwrap();
     text
@@ -293,7 +293,7 @@ fn an_order_that_comes_late_ends_no_later_attempt() {
     let mut spec = obeys("again", 0);
     spec["restart"] = on_failure(2);
     let id = cluster.create(&spec).task_id.to_string();
-    let worker = Client::new(&cluster.worker("worker-1").url()).unwrap();
+    let worker = cluster.client_of("worker-1");
     let order = |attempt: u32| {
         let body = json!({"attempt": attempt, "grace_ms": 0});
         worker.post::<Value>(&routes::task_stop(&id), &body, LONG, false).map_err(|error| error.to_string())

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use podling::api::routes;
 use podling::api::wire::stats::{NodeStats, TaskStats};
-use podling::http::Client;
 use podling::model::node::NodeStatus;
 use podling::runtime::clock;
 use serde_json::{Value, json};
@@ -119,7 +118,7 @@ fn an_engine_that_hangs_gives_no_figures_and_an_image_is_not_waited_for() {
     cluster.wait_for_running(&id);
     assert!(of(&stats(&cluster, "worker-1"), "busy").cpu_millis > 0);
 
-    let worker = Client::new(&cluster.worker("worker-1").url()).unwrap();
+    let worker = cluster.client_of("worker-1");
     engine.stand_still();
     // Before and after the worker knows that it hangs.
     for _ in 0..2 {

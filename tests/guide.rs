@@ -95,6 +95,7 @@ impl Desk {
         let before = std::env::var("PATH").unwrap();
         shell.env("PATH", format!("{}:{before}", self.programs().display()));
         shell.env("PODLING_MASTER", self.cluster.master.url());
+        shell.env("PODLING_TOKEN_FILE", self.cluster.admin_token_file());
         shell.current_dir(self.home());
         let said = Said::of(shell);
         let code = match said.code {

@@ -28,6 +28,7 @@ use master::Master;
 use podling::api::routes;
 use podling::api::wire::agent::ReportStep;
 use podling::http::{self, Client, ServeSettings};
+use podling::master::access::Access;
 use podling::master::dispatch::Dispatcher;
 use podling::master::events::MOST_KEPT;
 use podling::master::handlers::Api;
@@ -58,7 +59,8 @@ impl Stage {
         let mut supervisor = Supervisor::default();
         let dispatcher = Arc::new(Dispatcher::new(Epoch(7)));
         let stats = Arc::new(StatsDesk::default());
-        let api = Api::new(Arc::clone(&master.state), dispatcher, stats, supervisor.stop());
+        let access = Arc::new(Access::open());
+        let api = Api::new(Arc::clone(&master.state), dispatcher, stats, access, supervisor.stop());
         let mut settings = ServeSettings::new("test", "127.0.0.1:0".parse().unwrap(), folder.path());
         settings.deadlines.stalled_write = stalled_write;
         let address = http::serve(settings, Arc::new(api), &mut supervisor).unwrap();

@@ -267,7 +267,7 @@ fn stopping_is_at_once_where_nothing_runs_and_an_intent_where_something_does() {
     tell(&state, "worker-1", report(&task, 1, ReportStep::Running));
     let asked = state.stop("web", None, at(101)).unwrap().unwrap().value;
     assert_eq!(asked.task.status(), TaskStatus::Running);
-    assert_eq!(asked.address.unwrap().port, 8081);
+    assert_eq!(asked.reach.unwrap().address.port, 8081);
     let mut end = report(&task, 1, ReportStep::Ended);
     (end.exit_code, end.reason) = (Some(143), Some(Reason::Stopped));
     tell(&state, "worker-1", end);

@@ -24,22 +24,22 @@ proptest! {
     #[test]
     fn undoing_the_newest_leaves_the_fold_of_the_rest(wishes in history::wishes(60)) {
         let mut cluster = Cluster::of("");
-        let mut dumps = vec![dump(&cluster.nodes, &cluster.tasks)];
+        let mut dumps = vec![dump(&cluster.nodes, &cluster.tasks, &cluster.tokens)];
         let mut undos = Vec::new();
         for wish in &wishes {
             let at = Revision(u64::try_from(undos.len()).unwrap() + 1);
             let Some(change) = history::change(&cluster, *wish, at) else { continue };
-            let undo = Undo::of(&cluster.nodes, &cluster.tasks, &change);
-            let (nodes, tasks) = (&mut cluster.nodes, &mut cluster.tasks);
-            if apply(nodes, tasks, &change, at, cluster.now).is_ok() {
+            let undo = Undo::of(&cluster.nodes, &cluster.tasks, &cluster.tokens, &change);
+            let (nodes, tasks, tokens) = (&mut cluster.nodes, &mut cluster.tasks, &mut cluster.tokens);
+            if apply(nodes, tasks, tokens, &change, at, cluster.now).is_ok() {
                 undos.push(undo);
-                dumps.push(dump(&cluster.nodes, &cluster.tasks));
+                dumps.push(dump(&cluster.nodes, &cluster.tasks, &cluster.tokens));
             }
         }
         while let Some(undo) = undos.pop() {
-            undo.revert(&mut cluster.nodes, &mut cluster.tasks);
+            undo.revert(&mut cluster.nodes, &mut cluster.tasks, &mut cluster.tokens);
             dumps.pop();
-            prop_assert_eq!(&dump(&cluster.nodes, &cluster.tasks), dumps.last().unwrap());
+            prop_assert_eq!(&dump(&cluster.nodes, &cluster.tasks, &cluster.tokens), dumps.last().unwrap());
         }
     }
 }
@@ -69,12 +69,12 @@ fn told(cluster: &Cluster, task: &TaskId) -> Vec<String> {
 fn every_node_that_had_an_attempt_is_told_to_forget_its_log() {
     let mut cluster = Cluster::of("a 0/9 1\nb 0/9 1\nc 0/9 1");
     let task = was_on(&mut cluster, &["a", "c", "a"]);
-    let before = dump(&cluster.nodes, &cluster.tasks);
+    let before = dump(&cluster.nodes, &cluster.tasks, &cluster.tokens);
     let change = Change::Forgotten { task: task.clone() };
-    let undo = Undo::of(&cluster.nodes, &cluster.tasks, &change);
+    let undo = Undo::of(&cluster.nodes, &cluster.tasks, &cluster.tokens, &change);
     cluster.apply(change);
     assert_eq!(told(&cluster, &task), ["a", "c"]);
-    undo.revert(&mut cluster.nodes, &mut cluster.tasks);
+    undo.revert(&mut cluster.nodes, &mut cluster.tasks, &mut cluster.tokens);
     assert_eq!(told(&cluster, &task), [] as [&str; 0]);
-    assert_eq!(dump(&cluster.nodes, &cluster.tasks), before);
+    assert_eq!(dump(&cluster.nodes, &cluster.tasks, &cluster.tokens), before);
 }

@@ -69,6 +69,14 @@ pub enum MasterRoute {
     LogsTicket,
     /// What happens.
     Events,
+    /// Make a token, or a join word.
+    MakeToken,
+    /// List tokens.
+    ListTokens,
+    /// End a token.
+    EndToken,
+    /// Take a node into the cluster.
+    Join,
     /// Is the process alive?
     Healthz,
     /// Can it serve?
@@ -103,6 +111,11 @@ pub const MASTER: &[Route<MasterRoute>] = &[
     row("POST", "/api/v1/heartbeat", Needs::Node, MasterRoute::Heartbeat),
     row("POST", "/api/v1/nodes/:id/reports", Needs::Node, MasterRoute::Reports),
     row("GET", "/api/v1/events", READ, MasterRoute::Events),
+    row("POST", "/api/v1/tokens", ADMIN, MasterRoute::MakeToken),
+    row("GET", "/api/v1/tokens", ADMIN, MasterRoute::ListTokens),
+    row("DELETE", "/api/v1/tokens/:id", ADMIN, MasterRoute::EndToken),
+    row("POST", "/api/v1/join", Needs::Join, MasterRoute::Join),
+    row("POST", "/join", Needs::Join, MasterRoute::Join),
     row("GET", "/healthz", Needs::Nothing, MasterRoute::Healthz),
     row("GET", "/readyz", Needs::Nothing, MasterRoute::Readyz),
 ];
@@ -170,6 +183,19 @@ pub fn find<R: Copy>(table: &[Route<R>], method: &str, segments: &[String]) -> F
     if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others) }
 }
 
+/// What a route of a table needs.
+///
+/// ```
+/// use podling::api::routes::{MASTER, MasterRoute, needs};
+/// use podling::model::access::Needs;
+///
+/// assert_eq!(needs(MASTER, MasterRoute::Heartbeat), Needs::Node);
+/// ```
+pub fn needs<R: Copy + PartialEq>(table: &[Route<R>], to: R) -> Needs {
+    // A route that no row leads to can't be found by a request; nobody gets that far.
+    table.iter().find(|row| row.to == to).map_or(Needs::Scope(Scope::Admin), |row| row.needs)
+}
+
 fn matches(pattern: &str, segments: &[String]) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut rest = segments.iter();
@@ -194,6 +220,10 @@ pub const IMAGES: &str = "/api/v1/images";
 pub const STATS: &str = "/api/v1/stats";
 /// What happens.
 pub const EVENTS: &str = "/api/v1/events";
+/// The collection of tokens.
+pub const TOKENS: &str = "/api/v1/tokens";
+/// Where nodes join.
+pub const JOIN: &str = "/join";
 /// Where beats go.
 pub const HEARTBEAT: &str = "/api/v1/heartbeat";
 
@@ -225,6 +255,11 @@ pub fn task_stop(reference: &str) -> String {
 /// One node.
 pub fn node(id: &str) -> String {
     format!("{NODES}/{}", escape(id))
+}
+
+/// One token.
+pub fn token(id: &str) -> String {
+    format!("{TOKENS}/{}", escape(id))
 }
 
 /// What a node's tasks use.

@@ -267,7 +267,7 @@ impl Remote {
         let call = Call { idempotent: true, ..Call::new("POST", &path, ANSWER_WITHIN) };
         let reply = self.client.call(call).map_err(|error| self.failed(error))?;
         let ticket: LogsTicket = reply.json().map_err(|error| self.failed(error))?;
-        Direct::new(&ticket.url, self.insecure)
+        Direct::new(&ticket, self.insecure)
     }
 }
 
@@ -285,7 +285,8 @@ pub(crate) struct Direct {
 }
 
 impl Direct {
-    fn new(url: &str, insecure: bool) -> Result<Self, CliError> {
+    fn new(ticket: &LogsTicket, insecure: bool) -> Result<Self, CliError> {
+        let url = ticket.url.as_str();
         check_address(url, insecure).map_err(|why| CliError::Usage(SettingsError::of("--direct", why)))?;
         let path_at = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
         let (base, path) = url.split_at(path_at);
@@ -294,6 +295,10 @@ impl Direct {
             base: base.to_owned(),
             error,
         })?;
+        let client = match &ticket.ticket {
+            Some(ticket) => client.with_token(ticket.0.clone()),
+            None => client,
+        };
         Ok(Self { client, path: path.to_owned() })
     }
 

@@ -4,12 +4,11 @@
 //! whoever carries it, so `http://` to a host beyond loopback needs `--insecure`; and the token that a master of
 //! this machine keeps in its data folder is sent to nobody but a master of this machine.
 
-use std::fs;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cli::args::{Flag, Words};
 use crate::runtime::settings::{Environment, SettingsError};
+use crate::runtime::token_file::{self, host_of, is_loopback};
 
 const MASTER: Flag = Flag::Long("--master");
 const TOKEN_FILE: Flag = Flag::Long("--token-file");
@@ -19,9 +18,6 @@ const HELP: Flag = Flag::Both("-h", "--help");
 
 /// Where a master listens that was not told otherwise.
 const DEFAULT_MASTER: &str = "http://127.0.0.1:8080";
-
-/// Where a master that was not told otherwise keeps its admin token, below the home folder.
-const ADMIN_TOKEN: &str = ".local/share/podling/master/admin.token";
 
 /// The flags of every command.
 #[derive(Debug)]
@@ -61,8 +57,8 @@ impl Shared {
         };
         check_address(&master, self.insecure).map_err(|why| SettingsError::of(from, why))?;
         let token = match (self.token_file, variable("PODLING_TOKEN_FILE")) {
-            (Some(file), _) => Some(named_token("--token-file", Path::new(&file))?),
-            (None, Some(file)) => Some(named_token("PODLING_TOKEN_FILE", Path::new(&file))?),
+            (Some(file), _) => Some(named_token("--token-file", &file)?),
+            (None, Some(file)) => Some(named_token("PODLING_TOKEN_FILE", &file)?),
             (None, None) if is_loopback(&master) => variable("HOME").and_then(|home| own_token(&home)),
             (None, None) => None,
         };
@@ -98,55 +94,20 @@ pub(crate) fn check_address(url: &str, insecure: bool) -> Result<(), String> {
     Err(format!("{url} is beyond loopback: plain http to it needs --insecure"))
 }
 
-fn is_loopback(url: &str) -> bool {
-    host_of(url).is_some_and(|host| {
-        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    })
-}
-
-/// The host of `http://HOST[:PORT][/PATH]`. Stricter than a URL may be: a name and password before the host, a
-/// query or a fragment could make two readers see two hosts.
-fn host_of(url: &str) -> Option<&str> {
-    let rest = url.strip_prefix("http://")?;
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if path.contains(['?', '#', '\\']) || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return None;
-    }
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(inner) => inner.split_once(']')?,
-        None => authority.find(':').map_or((authority, ""), |colon| authority.split_at(colon)),
-    };
-    let port_is_sound =
-        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
-    let host_is_sound = if authority.starts_with('[') {
-        host.parse::<std::net::Ipv6Addr>().is_ok()
-    } else {
-        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
-    };
-    (port_is_sound && host_is_sound).then_some(host)
-}
-
 /// The token in a file that somebody named.
-fn named_token(named_by: &str, file: &Path) -> Result<String, SettingsError> {
-    let refuse = |why: String| SettingsError::of(named_by, format!("{}: {why}", file.display()));
-    let text = fs::read_to_string(file).map_err(|error| refuse(error.to_string()))?;
-    first_line(&text).ok_or_else(|| refuse("its first line is no token".to_owned()))
+fn named_token(named_by: &str, file: &str) -> Result<String, SettingsError> {
+    token_file::read(Path::new(file)).map_err(|why| SettingsError::of(named_by, why))
 }
 
 /// The token that a master of this machine keeps for its owner, where there is one to be read.
 fn own_token(home: &str) -> Option<String> {
-    let file = PathBuf::from(home).join(ADMIN_TOKEN);
-    fs::read_to_string(file).ok().and_then(|text| first_line(&text))
-}
-
-fn first_line(text: &str) -> Option<String> {
-    let line = text.lines().next().unwrap_or_default().trim();
-    let is_sound = !line.is_empty() && line.bytes().all(|b| b.is_ascii_graphic());
-    is_sound.then(|| line.to_owned())
+    token_file::read(&token_file::of_own_master(home)).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn target(line: &str, environment: Environment) -> Result<Target, String> {
@@ -202,11 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_one_line() {
-        assert_eq!(first_line("abc\nmore\n"), Some("abc".to_owned()));
-        for bad in ["", "\n", "a b", "ä", "\nabc"] {
-            assert_eq!(first_line(bad), None, "{bad:?}");
-        }
+    fn a_token_is_read_from_the_file_that_was_named() {
         let error = target("--token-file /nowhere/token", |_| None).expect_err("no such file");
         assert!(error.starts_with("--token-file: /nowhere/token: "), "{error}");
         let folder = tempfile::tempdir().unwrap();
@@ -219,7 +176,7 @@ mod tests {
     #[test]
     fn this_machines_token_stays_on_this_machine() {
         let home = tempfile::tempdir().unwrap();
-        let file = home.path().join(ADMIN_TOKEN);
+        let file = token_file::of_own_master(home.path().to_str().unwrap());
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "s3cret\n").unwrap();
         assert_eq!(own_token(home.path().to_str().unwrap()).as_deref(), Some("s3cret"));

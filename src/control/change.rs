@@ -10,11 +10,13 @@ use std::sync::Arc;
 use crate::canary::{Canary, sings};
 use crate::control::nodes::Nodes;
 use crate::control::tasks::Tasks;
-use crate::model::id::{Attempt, BatchId, Incarnation, NodeId, Revision, TaskId, TaskName};
+use crate::control::tokens::Tokens;
+use crate::model::id::{Attempt, BatchId, Incarnation, NodeId, Revision, TaskId, TaskName, TokenId};
 use crate::model::node::{Availability, Node, NodeStatus, Registration};
 use crate::model::spec::TaskSpec;
 use crate::model::task::{BatchMember, Refused, Step, Task};
 use crate::model::time::{Now, WallTime};
+use crate::model::token::TokenRecord;
 
 /// Something that happened, and is to be remembered.
 #[derive(Clone, Debug)]
@@ -59,6 +61,16 @@ pub enum Change {
         /// Which one.
         node: NodeId,
     },
+    /// A token was made.
+    TokenMade {
+        /// What is kept of it.
+        token: Arc<TokenRecord>,
+    },
+    /// A token was ended: it was revoked, was a join word and is used up, or is long past its time.
+    TokenEnded {
+        /// Which one.
+        id: TokenId,
+    },
 }
 
 /// Tasks that were accepted together.
@@ -72,6 +84,8 @@ pub struct Creation {
     pub tasks: Vec<NewTask>,
     /// The key under which a retry finds them, with what it is compared by.
     pub key: Option<KeyUse>,
+    /// The token with which they were asked for.
+    pub made_by: Option<TokenId>,
 }
 
 /// One new task.
@@ -101,7 +115,8 @@ impl Creation {
     pub fn new_tasks(&self) -> impl Iterator<Item = Task> + '_ {
         self.tasks.iter().zip(0_u32..).map(|(new, index)| {
             let member = self.batch.clone().map(|id| BatchMember { id, index, replica: new.replica });
-            Task::new(new.id.clone(), new.name.clone(), Arc::clone(&new.spec), member, self.at)
+            let (id, name, spec) = (new.id.clone(), new.name.clone(), Arc::clone(&new.spec));
+            Task { made_by: self.made_by.clone(), ..Task::new(id, name, spec, member, self.at) }
         })
     }
 }
@@ -115,6 +130,8 @@ pub enum Misfit {
     NoNode(NodeId),
     /// The task doesn't take that step.
     Step(TaskId, Refused),
+    /// No such token.
+    NoToken(TokenId),
 }
 
 impl std::fmt::Display for Misfit {
@@ -123,19 +140,21 @@ impl std::fmt::Display for Misfit {
             Self::NoTask(id) => write!(f, "task {id} is unknown"),
             Self::NoNode(id) => write!(f, "node {id} is unknown"),
             Self::Step(id, refused) => write!(f, "task {id} can't take the step ({refused:?})"),
+            Self::NoToken(id) => write!(f, "token {id} is unknown"),
         }
     }
 }
 
 impl std::error::Error for Misfit {}
 
-/// Applies one change to the state: the only way that tasks and nodes are changed.
+/// Applies one change to the state: the only way that tasks, nodes and tokens are changed.
 ///
 /// # Errors
 /// The change doesn't fit what is there; nothing was changed then.
 pub fn apply(
     nodes: &mut Nodes,
     tasks: &mut Tasks,
+    tokens: &mut Tokens,
     change: &Change,
     at: Revision,
     now: Now,
@@ -178,6 +197,10 @@ pub fn apply(
         }
         Change::NodeForgotten { node } => {
             nodes.remove(node).ok_or_else(|| Misfit::NoNode(node.clone()))?;
+        }
+        Change::TokenMade { token } => tokens.put(Arc::clone(token)),
+        Change::TokenEnded { id } => {
+            tokens.remove(id).ok_or_else(|| Misfit::NoToken(id.clone()))?;
         }
     }
     Ok(())

@@ -15,5 +15,6 @@ pub mod reconcile;
 pub mod schedule;
 pub mod snapshot;
 pub mod tasks;
+pub mod tokens;
 pub mod undo;
 pub mod why;

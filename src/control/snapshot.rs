@@ -5,15 +5,18 @@
 //! made it. What isn't journaled (when a node was heard, since when a task waits) begins anew, as after any start.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::control::nodes::{NodeEntry, Nodes};
 use crate::control::tasks::{KeyRecord, TaskEntry, Tasks};
+use crate::control::tokens::Tokens;
 use crate::model::id::{Revision, TaskId};
 use crate::model::node::Node;
 use crate::model::task::Task;
 use crate::model::time::Now;
+use crate::model::token::TokenRecord;
 
-/// All nodes, tasks and idempotency keys, as they were at one position of the journal.
+/// All nodes, tasks, idempotency keys and tokens, as they were at one position of the journal.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// By id.
@@ -22,16 +25,19 @@ pub struct Snapshot {
     pub tasks: Vec<TaskEntry>,
     /// The idempotency keys that are still kept, oldest first.
     pub keys: Vec<(String, KeyRecord)>,
+    /// By id.
+    pub tokens: Vec<Arc<TokenRecord>>,
 }
 
 impl Snapshot {
     /// Copies what is there.
-    pub fn of(nodes: &Nodes, tasks: &Tasks) -> Self {
+    pub fn of(nodes: &Nodes, tasks: &Tasks, tokens: &Tokens) -> Self {
         let keys = tasks.keys().iter().map(|(key, record)| (key.to_owned(), record.clone()));
         Self {
             nodes: nodes.iter().cloned().collect(),
             tasks: tasks.iter().cloned().collect(),
             keys: keys.collect(),
+            tokens: tokens.iter().cloned().collect(),
         }
     }
 }
@@ -56,4 +62,9 @@ pub fn restore_task(nodes: &mut Nodes, tasks: &mut Tasks, task: Task, changed: R
 /// Takes up an idempotency key.
 pub fn restore_key(tasks: &mut Tasks, key: String, record: KeyRecord) {
     tasks.keys_mut().put(key, record);
+}
+
+/// Takes up a token.
+pub fn restore_token(tokens: &mut Tokens, token: TokenRecord) {
+    tokens.put(Arc::new(token));
 }

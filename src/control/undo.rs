@@ -1,13 +1,17 @@
 //! Taking changes back that could not be made durable.
 //!
 //! Main type: [`Undo`], made of what a [`Change`] is about to replace, before it is applied. Taken back newest first,
-//! undos leave tasks, nodes and keys exactly as the fold of the changes before them. What isn't journaled (when a node
+//! undos leave tasks, nodes, keys and tokens exactly as the fold of the changes before them. What isn't journaled (when a node
 //! was heard, whether its Engine answers) is of today and stays, for nodes that still exist.
+
+use std::sync::Arc;
 
 use crate::control::change::{Change, log_keepers};
 use crate::control::nodes::{NodeEntry, Nodes};
 use crate::control::tasks::{KeyRecord, TaskEntry, Tasks};
-use crate::model::id::{NodeId, TaskId};
+use crate::control::tokens::Tokens;
+use crate::model::id::{NodeId, TaskId, TokenId};
+use crate::model::token::TokenRecord;
 
 /// What was there before a change.
 #[derive(Debug, Default)]
@@ -18,11 +22,12 @@ pub struct Undo {
     key: Option<String>,
     /// One whose last task it may remove.
     spent: Option<(String, KeyRecord)>,
+    token: Option<(TokenId, Option<Arc<TokenRecord>>)>,
 }
 
 impl Undo {
     /// For a change that is about to be applied.
-    pub fn of(nodes: &Nodes, tasks: &Tasks, change: &Change) -> Self {
+    pub fn of(nodes: &Nodes, tasks: &Tasks, tokens: &Tokens, change: &Change) -> Self {
         let task = |id: &TaskId| (id.clone(), tasks.entry(id).cloned());
         let node = |id: &NodeId| Some((id.clone(), nodes.get(id).cloned()));
         match change {
@@ -43,11 +48,22 @@ impl Undo {
             Change::Availability { node: id, .. }
             | Change::Status { node: id, .. }
             | Change::NodeForgotten { node: id } => Self { node: node(id), ..Self::default() },
+            Change::TokenMade { token } => Self::of_token(tokens, &token.id),
+            Change::TokenEnded { id } => Self::of_token(tokens, id),
         }
     }
 
+    fn of_token(tokens: &Tokens, id: &TokenId) -> Self {
+        Self { token: Some((id.clone(), tokens.get(id).cloned())), ..Self::default() }
+    }
+
     /// Puts back what was there. Every later change has been taken back before.
-    pub fn revert(self, nodes: &mut Nodes, tasks: &mut Tasks) {
+    pub fn revert(self, nodes: &mut Nodes, tasks: &mut Tasks, tokens: &mut Tokens) {
+        match self.token {
+            Some((_, Some(before))) => tokens.put(before),
+            Some((id, None)) => drop(tokens.remove(&id)),
+            None => {}
+        }
         if let Some((id, before)) = self.node {
             nodes.put_back(&id, before);
         }

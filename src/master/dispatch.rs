@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::api::routes;
 use crate::api::wire::agent::{Assignment, StopOrder, TaskOrder};
 use crate::http::{Client, ClientError};
+use crate::master::reach::Reach;
 use crate::master::state::Placed;
 use crate::model::id::{AttemptKey, Epoch};
 use crate::model::node::NodeAddress;
@@ -52,6 +53,7 @@ struct Gathered {
     is_taken: bool,
     /// The last push failed: wait until the node is heard.
     is_paused: bool,
+    reach: Option<Reach>,
     client: Option<Client>,
 }
 
@@ -77,12 +79,12 @@ impl Dispatcher {
             attempt: placed.task.attempt,
             task: TaskOrder::from(&*placed.task),
         };
-        self.gather(&placed.address, Push::Assign(Box::new(assignment)));
+        self.gather(&placed.reach, Push::Assign(Box::new(assignment)));
     }
 
     /// Tells a node to stop an attempt. Never blocks.
-    pub fn stop(&self, address: &NodeAddress, attempt: AttemptKey, grace: Duration) {
-        self.gather(address, Push::Stop { attempt, grace });
+    pub fn stop(&self, reach: &Reach, attempt: AttemptKey, grace: Duration) {
+        self.gather(reach, Push::Stop { attempt, grace });
     }
 
     /// A node was heard: it may be pushed to again.
@@ -92,10 +94,15 @@ impl Dispatcher {
         }
     }
 
-    fn gather(&self, address: &NodeAddress, push: Push) {
-        let address = address.to_string();
+    fn gather(&self, reach: &Reach, push: Push) {
+        let address = reach.address.to_string();
         let mut nodes = self.nodes.lock();
         let gathered = nodes.entry(address.clone()).or_default();
+        if gathered.reach.as_ref() != Some(reach) {
+            // It is new, or has joined again and got another key.
+            gathered.client = None;
+            gathered.reach = Some(reach.clone());
+        }
         if gathered.is_paused || gathered.pushes.len() >= MOST_GATHERED {
             return;
         }
@@ -141,7 +148,7 @@ impl Dispatcher {
             return None;
         }
         if gathered.client.is_none() {
-            gathered.client = Client::new(&format!("http://{address}")).ok();
+            gathered.client = gathered.reach.as_ref().and_then(|reach| reach.client().ok());
         }
         let count = gathered.pushes.len().min(MOST_AT_ONCE);
         let pushes = gathered.pushes.drain(..count).collect();

@@ -1,6 +1,6 @@
 //! The API: from a request to an operation on the state, and from its result to a reply.
 //!
-//! Main type: [`Api`], the master's [`Service`]. The handler threads never wait: a reply that rests on a change is
+//! Main type: [`Api`], the master's [`Service`]. Whoever asks is looked at first ([`Access`]). The handler threads never wait: a reply that rests on a change is
 //! handed to the journal, which sends it once that change is durable. If it is withdrawn instead, whoever asked for
 //! a change is told 507, and whoever only saw it is answered anew, from the state as it is then.
 
@@ -8,6 +8,7 @@ mod agents;
 mod events;
 mod nodes;
 mod tasks;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -15,15 +16,17 @@ use serde::Serialize;
 
 use crate::api::routes::{self, MasterRoute};
 use crate::http::{Problem, Request, Responder, Response, Service};
+use crate::master::access::{Access, Caller};
 use crate::master::dispatch::Dispatcher;
 use crate::master::events::EventStream;
 use crate::master::journal::Fate;
 use crate::master::logs;
+use crate::master::reach::Reach;
 use crate::master::state::{AsOf, State};
 use crate::master::stats::StatsDesk;
 use crate::model::id::NodeId;
-use crate::model::node::NodeAddress;
 use crate::rest;
+use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
 
 /// The longest body of a request that isn't a batch, in bytes.
@@ -44,44 +47,64 @@ pub struct Api {
     state: Arc<State>,
     dispatcher: Arc<Dispatcher>,
     stats: Arc<StatsDesk>,
+    access: Arc<Access>,
     stop: Stop,
 }
 
 impl Api {
-    /// Answers from this state.
+    /// Answers from this state to those who are let in.
     pub const fn new(
         state: Arc<State>,
         dispatcher: Arc<Dispatcher>,
         stats: Arc<StatsDesk>,
+        access: Arc<Access>,
         stop: Stop,
     ) -> Self {
-        Self { state, dispatcher, stats, stop }
+        Self { state, dispatcher, stats, access, stop }
     }
 
     /// The handler of each route. A route without one doesn't compile.
-    fn answer(&self, route: MasterRoute, words: &[String], request: &Request) -> Result<Answer, Problem> {
+    fn answer(
+        &self,
+        route: MasterRoute,
+        words: &[String],
+        request: &Request,
+        caller: &Caller,
+    ) -> Result<Answer, Problem> {
         let word = words.first().map_or("", String::as_str);
         match route {
-            MasterRoute::CreateTasks => self.create_tasks(request),
-            MasterRoute::ListTasks => self.list_tasks(request),
-            MasterRoute::GetTask => self.get_task(word),
-            MasterRoute::StopTask => self.stop_task(word, request),
-            MasterRoute::DeleteTask => self.delete_task(word),
+            MasterRoute::CreateTasks => self.create_tasks(request, caller),
+            MasterRoute::ListTasks => self.list_tasks(request, caller),
+            MasterRoute::GetTask => self.get_task(word, caller),
+            MasterRoute::StopTask => self.stop_task(word, request, caller),
+            MasterRoute::DeleteTask => self.delete_task(word, caller),
             MasterRoute::WhyTask => self.why_task(word),
             MasterRoute::TaskLogs => self.task_logs(word, request),
             MasterRoute::LogsTicket => self.logs_ticket(word, request),
-            MasterRoute::Register => self.register(request),
+            MasterRoute::Register => self.register(request, caller),
             MasterRoute::ListNodes => self.list_nodes(request),
             MasterRoute::GetNode => self.get_node(word),
             MasterRoute::SetAvailability => self.set_availability(word, request),
             MasterRoute::NodeStats => self.node_stats(word),
             MasterRoute::DeleteNode => self.delete_node(word),
-            MasterRoute::Heartbeat => self.heartbeat(request),
-            MasterRoute::Reports => self.reports(word, request),
+            MasterRoute::Heartbeat => self.heartbeat(request, caller),
+            MasterRoute::Reports => self.reports(word, request, caller),
             MasterRoute::Events => self.events(request),
-            MasterRoute::Healthz => Ok(Answer::now(json(200, &serde_json::json!({"status": "ok"})))),
+            MasterRoute::MakeToken => self.make_token(request, caller),
+            MasterRoute::ListTokens => self.list_tokens(request),
+            MasterRoute::EndToken => self.end_token(word, caller),
+            MasterRoute::Join => self.join(request, caller),
+            MasterRoute::Healthz => Ok(self.healthz()),
             MasterRoute::Readyz => Ok(self.readyz()),
         }
+    }
+
+    fn healthz(&self) -> Answer {
+        let mut health = serde_json::json!({"status": "ok"});
+        if self.access.is_open() {
+            health["insecure"] = true.into();
+        }
+        Answer::now(json(200, &health))
     }
 
     fn readyz(&self) -> Answer {
@@ -99,7 +122,7 @@ pub(crate) enum Answer {
     /// A log, on a thread of its own.
     Log(logs::LogStream),
     /// What a node's worker says, once it has said it.
-    Stats(NodeId, NodeAddress),
+    Stats(NodeId, Reach),
     /// What happens, on a thread of its own.
     Events(EventStream),
 }
@@ -113,15 +136,22 @@ impl Answer {
 
 impl Service for Api {
     fn call(&self, request: Request, responder: Responder) {
-        let (route, words) = match rest::route(routes::MASTER, &request) {
+        let found = rest::route(routes::MASTER, &request);
+        // Order: who isn't let in isn't told either what leads nowhere.
+        let needs = found.as_ref().ok().map(|(route, _)| routes::needs(routes::MASTER, *route));
+        let caller = match self.access.admit(&self.state, &request, needs, clock::now()) {
+            Ok(caller) => caller,
+            Err(problem) => return responder.send(problem),
+        };
+        let (route, words) = match found {
             Ok(found) => found,
             Err(problem) => return responder.send(problem),
         };
         let withdrawn = self.state.journal().last_withdrawn();
-        let (at, response) = match self.answer(route, &words, &request) {
+        let (at, response) = match self.answer(route, &words, &request, &caller) {
             Ok(Answer::Reply(reply)) => (reply.at, reply.value),
             Ok(Answer::Log(log)) => return log.serve(responder),
-            Ok(Answer::Stats(node, address)) => return self.stats.ask(node, address, responder),
+            Ok(Answer::Stats(node, reach)) => return self.stats.ask(node, reach, responder),
             Ok(Answer::Events(events)) => return events.serve(responder),
             Err(problem) if rests_on_state(&problem) => {
                 let at = self.state.journal().last_position();
@@ -161,6 +191,7 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::Heartbeat
         | MasterRoute::Reports
         | MasterRoute::Events
+        | MasterRoute::ListTokens
         | MasterRoute::Healthz
         | MasterRoute::Readyz => true,
         MasterRoute::CreateTasks
@@ -168,7 +199,10 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::DeleteTask
         | MasterRoute::Register
         | MasterRoute::SetAvailability
-        | MasterRoute::DeleteNode => false,
+        | MasterRoute::DeleteNode
+        | MasterRoute::MakeToken
+        | MasterRoute::EndToken
+        | MasterRoute::Join => false,
     }
 }
 

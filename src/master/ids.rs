@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use parking_lot::Mutex;
 use ulid::{Generator, Ulid};
 
-use crate::model::id::{BatchId, ClusterId, Epoch, TaskId};
+use crate::model::id::{BatchId, ClusterId, Epoch, TaskId, TokenId};
 use crate::model::time::WallTime;
 
 /// Makes ids that only ever grow.
@@ -45,6 +45,11 @@ impl Ids {
 
     /// An id for a batch.
     pub fn batch(&self, now: WallTime) -> BatchId {
+        self.next(now).parse().expect("invariant: a ULID is 26 letters and digits")
+    }
+
+    /// An id for a token.
+    pub fn token(&self, now: WallTime) -> TokenId {
         self.next(now).parse().expect("invariant: a ULID is 26 letters and digits")
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::api::routes;
 use crate::api::wire::image::{ImageReply, ImageRequest, ImageStatus};
-use crate::http::{Client, ClientError};
-use crate::model::node::NodeAddress;
+use crate::http::ClientError;
+use crate::master::reach::Reach;
 use crate::model::spec::{ImageRef, PullPolicy};
 
 /// How long a worker may take. It gives its Engine a little less.
@@ -51,9 +51,10 @@ impl std::error::Error for NotPrepared {}
 ///
 /// # Errors
 /// See [`NotPrepared`].
-pub fn ask(address: &NodeAddress, image: &ImageRef, pull: PullPolicy) -> Result<Prepared, NotPrepared> {
+pub fn ask(reach: &Reach, image: &ImageRef, pull: PullPolicy) -> Result<Prepared, NotPrepared> {
     let request = ImageRequest::new(image, pull);
-    let asked = Client::new(&format!("http://{address}"))
+    let asked = reach
+        .client()
         .and_then(|client| client.post::<ImageReply>(routes::IMAGES, &request, ANSWER_WITHIN, true));
     match asked {
         Ok(reply) => Ok(match reply.status {

@@ -6,6 +6,8 @@
 //! [`images`] asks whether an image is there; [`handlers`] answers requests; [`logs`] passes logs on, [`stats`] what
 //! tasks use, [`events`] what happens; [`backup`] copies all that is remembered, and brings it back.
 
+pub mod access;
+mod admin_token;
 pub mod backup;
 pub mod committer;
 pub mod dispatch;
@@ -20,6 +22,7 @@ mod locks;
 pub mod logs;
 pub mod mover;
 pub mod quarantine;
+pub mod reach;
 pub mod reaper;
 pub mod record;
 pub mod scheduler;
@@ -35,6 +38,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::http::{ServeError, ServeSettings, serve};
+use crate::master::access::Access;
 use crate::master::backup::{Admin, BackupError};
 use crate::master::dispatch::Dispatcher;
 use crate::master::handlers::Api;
@@ -68,6 +72,8 @@ pub enum StartError {
     Backup(BackupError),
     /// The operating system refuses a thread or a signal handler.
     Thread(std::io::Error),
+    /// The operating system gives no random bytes.
+    Random(std::io::Error),
 }
 
 impl StartError {
@@ -78,10 +84,13 @@ impl StartError {
             | Self::Store(StoreError::InUse { .. })
             | Self::Backup(BackupError::DataDir(DataDirError::InUse(_)))
             | Self::Serve(_) => EXIT_USAGE,
-            Self::DataDir(DataDirError::TooLoose { .. } | DataDirError::Damaged { .. })
+            Self::DataDir(
+                DataDirError::TooLoose { .. } | DataDirError::LooseFile { .. } | DataDirError::Damaged { .. },
+            )
             | Self::Store(_)
             | Self::Backup(_)
-            | Self::Thread(_) => 1,
+            | Self::Thread(_)
+            | Self::Random(_) => 1,
         }
     }
 }
@@ -97,6 +106,7 @@ impl fmt::Display for StartError {
             },
             Self::Backup(error) => error.fmt(f),
             Self::Thread(error) => write!(f, "failed to start a thread: {error}"),
+            Self::Random(error) => write!(f, "failed to draw a secret: {error}"),
         }
     }
 }
@@ -140,10 +150,15 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     let judge_from = grace::first_judgement(&folder, settings.node_timeout, clock::mono());
     let state = state.judging_from(judge_from.map_err(StartError::DataDir)?);
     let state = Arc::new(if is_quarantined { state.in_quarantine() } else { state });
+    if !settings.insecure {
+        admin_token::ensure(&folder, &state, store_is_empty, clock::now())?;
+    }
     let dispatcher = Arc::new(Dispatcher::new(identity.epoch));
     let mut supervisor = Supervisor::default();
     let stats = Arc::new(StatsDesk::default());
-    let api = Api::new(Arc::clone(&state), Arc::clone(&dispatcher), Arc::clone(&stats), supervisor.stop());
+    let access = Arc::new(if settings.insecure { Access::open() } else { Access::by_tokens() });
+    let (one, pushes, desk) = (Arc::clone(&state), Arc::clone(&dispatcher), Arc::clone(&stats));
+    let api = Api::new(one, pushes, desk, access, supervisor.stop());
     let serving = ServeSettings {
         caps: settings.caps.clone(),
         body_limit: handlers::body_limit,
@@ -158,6 +173,9 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     stats::start(&stats, &mut supervisor).map_err(StartError::Thread)?;
     start_threads(&state, &dispatcher, store, settings, &mut supervisor).map_err(StartError::Thread)?;
     log::info!("master started cluster={} epoch={}", state.settings().cluster, state.settings().epoch);
+    if settings.insecure {
+        log::warn!("insecure: whoever reaches this master may do everything; tokens are turned off");
+    }
     if is_quarantined {
         log::error!(
             "in quarantine: this master may have forgotten what runs, so nothing that it doesn't know is stopped; \

@@ -49,14 +49,14 @@ pub fn run(state: &State, dispatcher: &Arc<Dispatcher>, stop: &Stop) {
 }
 
 fn ask(about: &Preparation) -> Result<Prepared, NotPrepared> {
-    images::ask(&about.address, &about.task.spec.image, about.task.spec.pull)
+    images::ask(&about.reach, &about.task.spec.image, about.task.spec.pull)
 }
 
 /// Tells the node that has the attempt, once it is durable that it is to end.
 fn tell(state: &State, dispatcher: &Arc<Dispatcher>, ended: AsOf<Move>) {
-    let (dispatcher, Move { attempt, address, grace }) = (Arc::clone(dispatcher), ended.value);
+    let (dispatcher, Move { attempt, reach, grace }) = (Arc::clone(dispatcher), ended.value);
     state.journal().when_settled(ended.at, move |fate| match fate {
-        Fate::Durable => dispatcher.stop(&address, attempt, grace),
+        Fate::Durable => dispatcher.stop(&reach, attempt, grace),
         // It is moved again.
         Fate::Withdrawn => {}
     });

@@ -89,6 +89,10 @@ fn tidy(state: &State, now: Now) {
     if forgotten > 0 {
         log::info!("old tasks forgotten count={forgotten}");
     }
+    let forgotten = state.forget_expired_tokens(now);
+    if forgotten > 0 {
+        log::info!("expired tokens forgotten count={forgotten}");
+    }
 }
 
 fn tell(lost: Lost) {

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::wire::spec::SpecWire;
 use crate::control::change::{Change, Creation, KeyUse, NewTask};
-use crate::model::id::{BatchId, Incarnation, NodeId, TaskId, TaskName};
+use crate::model::id::{BatchId, Incarnation, NodeId, TaskId, TaskName, TokenId};
 use crate::model::node::{Availability, NodeStatus, Registration};
 use crate::model::spec::TaskSpec;
 use crate::model::task::Step;
 use crate::model::time::WallTime;
+use crate::model::token::TokenRecord;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,6 +28,8 @@ enum Record {
     Availability { node: NodeId, availability: Availability },
     Status { node: NodeId, status: NodeStatus },
     NodeForgotten { node: NodeId },
+    TokenMade { token: Arc<TokenRecord> },
+    TokenEnded { id: TokenId },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,6 +41,8 @@ struct CreatedRecord {
     tasks: Vec<NewTaskRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<(String, [u8; 32])>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_by: Option<TokenId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,6 +64,8 @@ pub(super) fn encode(change: &Change) -> Vec<u8> {
         Change::Availability { node, availability } => Record::Availability { node, availability },
         Change::Status { node, status } => Record::Status { node, status },
         Change::NodeForgotten { node } => Record::NodeForgotten { node },
+        Change::TokenMade { token } => Record::TokenMade { token },
+        Change::TokenEnded { id } => Record::TokenEnded { id },
     };
     serde_json::to_vec(&record).expect("invariant: a record has string keys and no fallible values")
 }
@@ -77,6 +84,8 @@ pub fn decode(bytes: &[u8]) -> Result<Change, String> {
         Record::Availability { node, availability } => Change::Availability { node, availability },
         Record::Status { node, status } => Change::Status { node, status },
         Record::NodeForgotten { node } => Change::NodeForgotten { node },
+        Record::TokenMade { token } => Change::TokenMade { token },
+        Record::TokenEnded { id } => Change::TokenEnded { id },
     })
 }
 
@@ -95,6 +104,7 @@ fn created(creation: Creation) -> CreatedRecord {
         specs: specs.iter().map(|spec| SpecWire::from(&**spec)).collect(),
         tasks,
         key: creation.key.map(|key| (key.key, key.body_hash)),
+        made_by: creation.made_by,
     }
 }
 
@@ -113,5 +123,6 @@ fn creation(record: CreatedRecord) -> Result<Creation, String> {
         batch: record.batch,
         tasks: record.tasks.into_iter().map(new).collect::<Result<Vec<_>, String>>()?,
         key: record.key.map(|(key, body_hash)| KeyUse { key, body_hash }),
+        made_by: record.made_by,
     })
 }

@@ -1,17 +1,18 @@
-//! The state manager: two maps, and every operation on them.
+//! The state manager: tasks, nodes and tokens, and every operation on them.
 //!
 //! Main type: [`State`]. An operation takes the locks, decides by what `control` says, applies [`Change`]s, queues
 //! their records with the journal while it still holds the locks, and returns its result with the journal position
 //! that the result rests on, [`AsOf`]. Whoever shows the result waits for that position. No operation blocks on
 //! anything but the locks.
 //!
-//! Order: nodes before tasks, see `locks`. Nothing is logged, sent or written with a lock held.
+//! Order: nodes before tasks before tokens, see `locks`. Nothing is logged, sent or written with a lock held.
 
 mod cluster;
 mod drain;
 mod quarantine;
 mod silence;
 mod submit;
+mod tokens;
 mod why;
 
 use std::collections::BTreeMap;
@@ -28,16 +29,17 @@ use crate::control::demand::Demand;
 use crate::control::nodes::Nodes;
 use crate::control::snapshot::Snapshot;
 use crate::control::tasks::{Ambiguous, Filter, Found, Tasks};
+use crate::control::tokens::Tokens;
 use crate::control::undo::Undo;
 use crate::control::{fit, schedule};
 use crate::master::events::{self, Events};
 use crate::master::ids::Ids;
 use crate::master::journal::{Batch, Journal};
 use crate::master::locks::Locks;
+use crate::master::reach::Reach;
 use crate::master::record;
 use crate::master::record::snapshot::Parts;
 use crate::model::id::{ClusterId, Epoch, Revision, TaskId};
-use crate::model::node::NodeAddress;
 use crate::model::task::{Placement, Step, Task, TaskStatus};
 use crate::model::time::{Mono, Now};
 use crate::store::{Store, StoreError, Stored};
@@ -46,6 +48,7 @@ pub use cluster::{BeatError, ForgetNodeError, RegisterError, Registered, ReportE
 pub use drain::{Move, Preparation};
 pub use silence::Lost;
 pub use submit::{CreateError, ForgetError, StopError, StopOutcome};
+pub use tokens::{JoinError, Joining, MOST_TOKENS, NotMade};
 
 /// How many tasks one look of the scheduler places at most, so that nobody waits long for the locks.
 const PLACED_AT_ONCE: usize = 1_000;
@@ -88,7 +91,7 @@ pub struct StateSettings {
     pub retain: Duration,
 }
 
-/// Tasks and nodes, and everything that may be done with them.
+/// Tasks, nodes and tokens, and everything that may be done with them.
 pub struct State {
     locks: Locks,
     journal: Arc<Journal>,
@@ -109,8 +112,8 @@ pub struct State {
 pub struct Placed {
     /// The task, as placed.
     pub task: Arc<Task>,
-    /// Where its node is reached.
-    pub address: NodeAddress,
+    /// How its node is reached.
+    pub reach: Reach,
     /// The start of the node's worker.
     pub incarnation: crate::model::id::Incarnation,
     /// The journal position of the placement.
@@ -124,12 +127,13 @@ impl State {
     /// The store can't be read, or holds what doesn't fit.
     pub fn load(settings: StateSettings, store: &mut dyn Store, now: Now) -> Result<Self, StoreError> {
         let (mut nodes, mut tasks) = (Nodes::default(), Tasks::new(settings.pending_timeout));
+        let mut tokens = Tokens::default();
         let (mut last, mut replayed, ids) = (Revision(0), 0, Ids::default());
         let refuse = |why: String| StoreError::Io { operation: "make sense of", why };
         store.replay(&mut |stored| {
             let (at, bytes) = match stored {
                 Stored::Part(at, part) => {
-                    let latest = record::snapshot::restore(part, &mut nodes, &mut tasks, now)
+                    let latest = record::snapshot::restore(part, &mut nodes, &mut tasks, &mut tokens, now)
                         .map_err(|why| refuse(format!("the snapshot at {at}: {why}")))?;
                     ids.after(latest.unwrap_or_default());
                     last = at;
@@ -146,12 +150,15 @@ impl State {
             if let Change::Created(creation) = &change {
                 ids.after(creation.at);
             }
-            change::apply(&mut nodes, &mut tasks, &change, at, now)
+            if let Change::TokenMade { token } = &change {
+                ids.after(token.created_at);
+            }
+            change::apply(&mut nodes, &mut tasks, &mut tokens, &change, at, now)
                 .map_err(|misfit| refuse(format!("record {at}: {misfit}")))
         })?;
         let journal = Arc::new(Journal::new(last));
         let events = Events::new(settings.epoch, last);
-        let locks = Locks::new(nodes, tasks);
+        let locks = Locks::new(nodes, tasks, tokens);
         Ok(Self {
             locks,
             journal,
@@ -208,7 +215,7 @@ impl State {
     pub(super) fn snapshot(&self) -> (Revision, Parts) {
         let (nodes, tasks) = self.locks.read_both();
         let at = self.position(&*tasks);
-        let copy = Snapshot::of(&nodes, &tasks);
+        let copy = Snapshot::of(&nodes, &tasks, &self.locks.read_tokens());
         drop((nodes, tasks));
         (at, Parts::new(copy, self.ids.latest()))
     }
@@ -221,6 +228,18 @@ impl State {
         let tasks = self.locks.read_tasks();
         Ok(match tasks.resolve(reference)? {
             Found::Task(entry) => Some(AsOf { value: Arc::clone(&entry.task), at: entry.changed }),
+            Found::Nothing => None,
+        })
+    }
+
+    /// Finds the task that a person means who is about to remove it: one name must mean one task.
+    ///
+    /// # Errors
+    /// Several are meant.
+    pub fn only_task(&self, reference: &str) -> Result<Option<Arc<Task>>, Ambiguous> {
+        let tasks = self.locks.read_tasks();
+        Ok(match tasks.resolve_one(reference)? {
+            Found::Task(entry) => Some(Arc::clone(&entry.task)),
             Found::Nothing => None,
         })
     }
@@ -267,9 +286,8 @@ impl State {
                 continue;
             }
             if let (Some(task), Some(entry)) = (tasks.get(&id), nodes.get(&node)) {
-                let address = entry.node().registration.address.clone();
-                let incarnation = entry.node().incarnation;
-                placed.push(Placed { task: Arc::clone(task), address, incarnation, revision });
+                let (reach, incarnation) = (self.reach(entry.node()), entry.node().incarnation);
+                placed.push(Placed { task: Arc::clone(task), reach, incarnation, revision });
             }
         }
         (AsOf { value: placed, at: self.position(&*tasks) }, more)
@@ -316,12 +334,13 @@ impl State {
     /// [`State::mended`] nothing is changed. Gives the positions that are void, the last of them never used.
     pub(super) fn withdraw(&self, failed: Batch) -> RangeInclusive<u64> {
         let (mut nodes, mut tasks) = self.locks.write_both();
+        let mut tokens = self.locks.write_tokens();
         let withdrawal = self.journal.withdraw(failed);
         for undo in withdrawal.undos.into_iter().rev().filter(|_| !sings(Canary::KeepsWhatFailed)) {
-            undo.revert(&mut nodes, &mut tasks);
+            undo.revert(&mut nodes, &mut tasks, &mut tokens);
         }
         self.events.withdraw(Revision(*withdrawal.positions.start()));
-        drop((nodes, tasks));
+        drop((nodes, tasks, tokens));
         self.journal.tell(withdrawal.waiters);
         withdrawal.positions
     }
@@ -361,9 +380,11 @@ impl State {
     ) -> Result<Revision, Misfit> {
         debug_assert!(!self.journal.is_failing(), "a change while the store fails");
         let at = self.journal.next_position();
-        let undo = Undo::of(nodes, tasks, &change);
+        let mut tokens = self.locks.write_tokens();
+        let undo = Undo::of(nodes, tasks, &tokens, &change);
         let removed = events::removed_by(&change, nodes, tasks);
-        change::apply(nodes, tasks, &change, at, now)?;
+        change::apply(nodes, tasks, &mut tokens, &change, at, now)?;
+        drop(tokens);
         self.events.note(at, now.wall, &change, removed, (nodes, tasks));
         Ok(self.journal.append(record::encode(&change), undo))
     }

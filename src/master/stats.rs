@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 
 use crate::api::routes;
 use crate::http::client::Call;
-use crate::http::{Client, ClientError, Problem, Responder, Response};
+use crate::http::{ClientError, Problem, Responder, Response};
+use crate::master::reach::Reach;
 use crate::model::id::NodeId;
-use crate::model::node::NodeAddress;
 use crate::runtime::supervise::{Stop, Supervisor};
 
 /// How many threads ask.
@@ -42,7 +42,7 @@ pub struct StatsDesk {
 /// A node that is to be asked.
 struct Turn {
     node: NodeId,
-    address: NodeAddress,
+    reach: Reach,
 }
 
 impl Default for StatsDesk {
@@ -53,7 +53,7 @@ impl Default for StatsDesk {
 
 impl StatsDesk {
     /// Has a node's worker asked. Never blocks: the answer comes later.
-    pub fn ask(&self, node: NodeId, address: NodeAddress, responder: Responder) {
+    pub fn ask(&self, node: NodeId, reach: Reach, responder: Responder) {
         let refused = {
             let mut asking = self.asking.lock();
             match asking.get_mut(&node) {
@@ -62,7 +62,7 @@ impl StatsDesk {
                     others.push(responder);
                     None
                 }
-                None => match self.turns.0.try_send(Turn { node: node.clone(), address }) {
+                None => match self.turns.0.try_send(Turn { node: node.clone(), reach }) {
                     Ok(()) => {
                         asking.insert(node, vec![responder]);
                         None
@@ -90,7 +90,7 @@ impl StatsDesk {
     }
 
     fn serve(&self, turn: &Turn) {
-        let response = match figures(&turn.address) {
+        let response = match figures(&turn.reach) {
             Ok(body) => Response::new(200, "application/json", body),
             Err(error) => unreachable(&turn.node, &error.to_string()).into(),
         };
@@ -101,13 +101,13 @@ impl StatsDesk {
 }
 
 /// Asks a worker. Blocks for [`ANSWER_WITHIN`] at most.
-fn figures(address: &NodeAddress) -> Result<Vec<u8>, ClientError> {
+fn figures(reach: &Reach) -> Result<Vec<u8>, ClientError> {
     let call = Call {
         idempotent: false,
         max_reply_bytes: MAX_ANSWER,
         ..Call::new("GET", routes::STATS, ANSWER_WITHIN)
     };
-    Client::new(&format!("http://{address}"))?.call(call).map(|reply| reply.body)
+    reach.client()?.call(call).map(|reply| reply.body)
 }
 
 /// The problem of a node that gives no figures.

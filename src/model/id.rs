@@ -81,6 +81,10 @@ text_id! {
     BatchId, is_made_id, "must be 20 to 32 letters and digits"
 }
 text_id! {
+    /// A token, or a join word. Made by the master; no secret.
+    TokenId, is_made_id, "must be 20 to 32 letters and digits"
+}
+text_id! {
     /// A cluster. Made once by the master, kept in its data folder, carried by every container as a label.
     ClusterId, is_made_id, "must be 20 to 32 letters and digits"
 }

@@ -1,4 +1,5 @@
-//! The nouns: ids, times, sizes, what a user may ask for, a task and its life, a node, who may do what.
+//! The nouns: ids, times, sizes, what a user may ask for, a task and its life, a node, who may do what,
+//! tokens.
 //!
 //! Pure values. Nothing in here knows a thread, a lock, a socket, a file or a clock; everyone may import it.
 //! Text becomes one of these types by parsing, once, at the edge; after that it is right by construction.
@@ -11,3 +12,4 @@ pub mod restart;
 pub mod spec;
 pub mod task;
 pub mod time;
+pub mod token;

@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::id::{Attempt, AttemptKey, BatchId, ContainerId, NodeId, Revision, TaskId, TaskName};
+use crate::model::id::{
+    Attempt, AttemptKey, BatchId, ContainerId, NodeId, Revision, TaskId, TaskName, TokenId,
+};
 use crate::model::spec::TaskSpec;
 use crate::model::time::WallTime;
 
@@ -42,6 +44,8 @@ pub struct Task {
     pub batch: Option<BatchMember>,
     /// When it was accepted.
     pub created_at: WallTime,
+    /// The token with which it was asked for. None: without one, or before there were tokens.
+    pub made_by: Option<TokenId>,
     /// The try that counts now.
     pub attempt: Attempt,
     /// The nodes that refused an attempt at it, in order; the same one may stand there again.
@@ -382,6 +386,7 @@ impl Task {
             spec,
             batch,
             created_at,
+            made_by: None,
             attempt: Attempt::FIRST,
             refused_by: Vec::new(),
             lost_on: None,

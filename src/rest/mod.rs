@@ -4,8 +4,10 @@
 //! [`crate::http`] knows bytes and no API, [`crate::api`] knows documents and no sockets; here they meet. Nothing in
 //! here knows a task's state.
 
+pub mod bearer;
 pub mod log;
 pub mod query;
+pub mod ticket;
 
 use serde::de::DeserializeOwned;
 

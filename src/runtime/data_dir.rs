@@ -34,6 +34,13 @@ pub enum DataDirError {
         /// Its mode.
         mode: u32,
     },
+    /// Others than its owner may read or write a secret in it.
+    LooseFile {
+        /// Which file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// A file in it makes no sense.
     Damaged {
         /// Which file.
@@ -58,6 +65,9 @@ impl fmt::Display for DataDirError {
             Self::InUse(path) => write!(f, "{} is in use by another process", path.display()),
             Self::TooLoose { path, mode } => {
                 write!(f, "{} has the mode {mode:04o}; it must be 0700", path.display())
+            }
+            Self::LooseFile { path, mode } => {
+                write!(f, "{} has the mode {mode:04o}; it must be 0600", path.display())
             }
             Self::Damaged { path, why } => write!(f, "{} is damaged: {why}", path.display()),
             Self::Io { operation, path, source } => write!(f, "{operation} {}: {source}", path.display()),
@@ -120,6 +130,51 @@ impl DataDir {
         }
     }
 
+    /// Reads a secret: the first line of a file that is its owner's alone. None: there is no such file.
+    ///
+    /// # Errors
+    /// Others may read or write it, it is no line of text, or the system refuses.
+    pub fn read_secret(&self, name: &str) -> Result<Option<String>, DataDirError> {
+        let path = self.file(name);
+        let Some(bytes) = self.read(name)? else { return Ok(None) };
+        let found = fs::metadata(&path);
+        let io = |source| DataDirError::Io { operation: "look at", path: path.clone(), source };
+        let mode = found.map_err(io)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(DataDirError::LooseFile { path, mode });
+        }
+        match String::from_utf8(bytes).ok().and_then(|text| first_line(&text)) {
+            Some(line) => Ok(Some(line)),
+            None => Err(DataDirError::Damaged { path, why: "its first line is no secret".to_owned() }),
+        }
+    }
+
+    /// Makes a file (0600) that isn't there yet, with a secret as its one line, whole and durably. Blocks on the disk.
+    ///
+    /// # Errors
+    /// It is there, or the system refuses.
+    pub fn create_secret(&self, name: &str, secret: &str) -> Result<(), DataDirError> {
+        let path = self.file(name);
+        let make = || {
+            let (draft, file) = draft(&path, format!("{secret}\n").as_bytes())?;
+            file.sync_all()?;
+            // A link, unlike a rename, is refused where the name is taken.
+            let linked = fs::hard_link(&draft, &path);
+            fs::remove_file(draft)?;
+            linked?;
+            File::open(&self.path)?.sync_all()
+        };
+        make().map_err(|source| DataDirError::Io { operation: "make", path: path.clone(), source })
+    }
+
+    /// Puts a secret in the place of what a file (0600) held. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The system refuses; the file is as it was.
+    pub fn replace_secret(&self, name: &str, secret: &str) -> Result<(), DataDirError> {
+        self.write(name, format!("{secret}\n").as_bytes())
+    }
+
     /// Writes a file (0600), whole or not at all, and durably. Blocks on the disk.
     ///
     /// # Errors
@@ -142,6 +197,13 @@ impl DataDir {
         };
         removed.map_err(|source| DataDirError::Io { operation: "remove", path, source })
     }
+}
+
+/// The first line of a text, where it can be a secret: printable ASCII without spaces.
+pub fn first_line(text: &str) -> Option<String> {
+    let line = text.lines().next().unwrap_or_default().trim();
+    let is_sound = !line.is_empty() && line.bytes().all(|b| b.is_ascii_graphic());
+    is_sound.then(|| line.to_owned())
 }
 
 /// Writes a file (0600), whole or not at all, and durably. Blocks on the disk. One writer at a time for each file.
@@ -191,6 +253,29 @@ mod tests {
         drop(first);
         fs::set_permissions(&path, Permissions::from_mode(0o750)).unwrap();
         assert!(matches!(DataDir::open(&path), Err(DataDirError::TooLoose { mode: 0o750, .. })));
+    }
+
+    #[test]
+    fn a_secret_is_its_owners_alone_and_is_made_once() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = DataDir::open(&outer.path().join("data")).unwrap();
+        assert_eq!(folder.read_secret("s").unwrap(), None);
+        folder.create_secret("s", "s3cret").unwrap();
+        assert!(matches!(folder.create_secret("s", "other"), Err(DataDirError::Io { .. })));
+        assert_eq!(folder.read_secret("s").unwrap().as_deref(), Some("s3cret"));
+        assert_eq!(fs::read(folder.file("s")).unwrap(), b"s3cret\n");
+        assert_eq!(fs::metadata(folder.file("s")).unwrap().permissions().mode() & 0o777, 0o600);
+        folder.replace_secret("s", "other").unwrap();
+        assert_eq!(folder.read_secret("s").unwrap().as_deref(), Some("other"));
+        assert!(!folder.file("s.new").exists());
+        fs::set_permissions(folder.file("s"), Permissions::from_mode(0o640)).unwrap();
+        let error = folder.read_secret("s").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{} has the mode 0640; it must be 0600", folder.file("s").display())
+        );
+        folder.write("s", b" \n").unwrap();
+        assert!(matches!(folder.read_secret("s"), Err(DataDirError::Damaged { .. })));
     }
 
     #[test]

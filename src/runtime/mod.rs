@@ -6,7 +6,9 @@
 pub mod clock;
 pub mod data_dir;
 pub mod logging;
+pub mod random;
 pub mod settings;
 pub mod signals;
 pub mod supervise;
+pub mod token_file;
 pub mod values;

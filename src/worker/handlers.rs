@@ -16,6 +16,7 @@ use crate::model::id::{Incarnation, TaskId};
 use crate::rest::{self, log::LogQuery, problem_of, read};
 use crate::runtime::clock;
 use crate::worker::desired::{Desired, NotTaken, view};
+use crate::worker::guard::Guard;
 use crate::worker::images::Images;
 use crate::worker::link::MasterLink;
 use crate::worker::logs::Logs;
@@ -42,11 +43,16 @@ pub(super) struct Api {
     pub(super) images: Arc<Images>,
     pub(super) stats: Arc<Stats>,
     pub(super) is_ready: Arc<AtomicBool>,
+    pub(super) guard: Arc<Guard>,
 }
 
 impl Service for Api {
     fn call(&self, request: Request, responder: Responder) {
-        match rest::route(routes::WORKER, &request) {
+        let found = rest::route(routes::WORKER, &request);
+        if let Err(problem) = self.admit(&request, found.as_ref().ok()) {
+            return responder.send(problem);
+        }
+        match found {
             Ok((WorkerRoute::TaskLogs, words)) => self.task_logs(&words, &request, responder),
             Ok((WorkerRoute::PrepareImage, _)) => self.images.ask(&request, responder),
             Ok((WorkerRoute::Stats, _)) => self.stats.ask(responder),
@@ -70,6 +76,14 @@ fn send(responder: Responder, result: Result<Response, Problem>) {
 }
 
 impl Api {
+    /// Whether a request may be answered. Order: who isn't let in isn't told either what leads nowhere.
+    fn admit(&self, request: &Request, found: Option<&(WorkerRoute, Vec<String>)>) -> Result<(), Problem> {
+        let needs = found.map(|(route, _)| routes::needs(routes::WORKER, *route));
+        let task = found.and_then(|(_, words)| words.first()).map_or("", String::as_str);
+        let attempt = LogQuery::of(request).ok().and_then(|query| query.attempt);
+        self.guard.admit(request, needs, (task, attempt), clock::wall())
+    }
+
     /// POST /tasks
     fn assign(&self, request: &Request) -> Result<Response, Problem> {
         let is_array = request.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');

@@ -1,9 +1,9 @@
-//! The heartbeat thread: registers this node, takes up what its Engine already runs, and beats.
+//! The heartbeat thread: joins and registers this node, takes up what its Engine already runs, and beats.
 //!
 //! Main type: [`Heartbeat`]. [`Membership`] decides what is sent and what an answer means; here are the wire, the disk
 //! and the waits. Each beat says what this node holds; the reply is the whole set of what it is to run.
 //!
-//! Order: listen, register, take up containers, beat. Until they are taken up the node says that it isn't ready, and
+//! Order: listen, join, register, take up containers, beat. Until they are taken up the node says that it isn't ready, and
 //! replies change nothing. Where the master can't be reached at a start, they are taken up all the same: what runs
 //! under a lease must end with it.
 
@@ -15,18 +15,25 @@ use crossbeam_channel::{Receiver, after, select};
 
 use crate::api::routes;
 use crate::api::wire::agent::{HeartbeatReply, RegisterReply};
+use crate::api::wire::token::{JoinReply, JoinRequest};
 use crate::engine::Owner;
 use crate::http::ClientError;
 use crate::model::id::{ClusterId, Incarnation};
 use crate::model::time::Mono;
+use crate::model::token::NotAKey;
 use crate::runtime::clock;
 use crate::runtime::supervise::{GiveUp, Stop};
+use crate::worker::credentials::{Credentials, Ticket};
+use crate::worker::guard::Guard;
 use crate::worker::identity::Identity;
 use crate::worker::link::MasterLink;
 use crate::worker::membership::{Deed, Membership, Session, Turn};
 use crate::worker::monitor::Ground;
 use crate::worker::offer::{Offer, WorkerStart};
 use crate::worker::watch::EngineWatch;
+
+/// How often it is said that the master refuses this node's token.
+const SHUT_OUT_TOLD: Duration = Duration::from_secs(60);
 
 /// The thread's own.
 pub(super) struct Heartbeat {
@@ -41,6 +48,11 @@ pub(super) struct Heartbeat {
     pub(super) nudge: Receiver<()>,
     /// Whether this node is registered and its containers are taken up.
     pub(super) is_ready: Arc<AtomicBool>,
+    /// What this node joins with.
+    pub(super) ticket: Option<Ticket>,
+    pub(super) guard: Arc<Guard>,
+    /// When it was last said that the master refuses this node's token.
+    pub(super) told: Option<Mono>,
     pub(super) give_up: GiveUp,
 }
 
@@ -52,6 +64,10 @@ impl Heartbeat {
         while !stop.requested() {
             let turn = self.membership.turn();
             let answer = match &turn {
+                Turn::Join => self.join().map(|()| {
+                    self.membership.joined();
+                    Vec::new()
+                }),
                 Turn::Register => self.register().map(|reply| self.membership.registered(reply)),
                 Turn::Beat(session) => self
                     .beat(session)
@@ -64,6 +80,25 @@ impl Heartbeat {
             });
             deeds.into_iter().for_each(|deed| self.carry_out(deed, stop));
         }
+    }
+
+    /// Gets a token of its own, and keeps it.
+    fn join(&self) -> Result<(), ClientError> {
+        let ticket = self.ticket.as_ref().ok_or_else(|| ClientError::BadAddress(String::new()))?;
+        let secret = ticket.read().map_err(ClientError::BadAddress)?;
+        let (node, instance) = (self.offer.node.clone(), self.identity.instance().clone());
+        let request = JoinRequest { node_id: node, instance_id: Some(instance), csr_pem: None };
+        let reply: JoinReply = self.link.post_showing(secret, routes::JOIN, &request)?;
+        let malformed = |error: NotAKey| ClientError::Malformed(format!("the node's key {error}"));
+        let got =
+            Credentials { token: reply.node_token.0, key: reply.node_key.0.parse().map_err(malformed)? };
+        if let Err(error) = got.keep(self.identity.folder()) {
+            log::error!("what this node got when it joined was not kept because={error}");
+        }
+        self.link.show(&got.token);
+        self.guard.lock(got.key);
+        log::info!("joined cluster={} master={}", reply.cluster_id, self.link.address());
+        Ok(())
     }
 
     fn register(&self) -> Result<RegisterReply, ClientError> {
@@ -148,8 +183,20 @@ impl Heartbeat {
         }
     }
 
-    /// The first failure of several is worth a line.
-    fn complain(&self, error: &ClientError, turn: &Turn) {
+    /// The first failure of several is worth a line; that this node isn't let in any more is worth one a minute.
+    fn complain(&mut self, error: &ClientError, turn: &Turn) {
+        let is_shut_out = error.problem().is_some_and(|problem| problem.status == 401);
+        if is_shut_out && self.membership.has_token() {
+            let now = clock::mono();
+            if self.told.is_none_or(|told| now.since(told) >= SHUT_OUT_TOLD) {
+                self.told = Some(now);
+                log::error!(
+                    "the master does not take this node's token: its containers stay, and nothing new comes; join it \
+                     again by --token-file because={error}"
+                );
+            }
+            return;
+        }
         if self.membership.failures() > 1 {
             return;
         }

@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// The line to the master.
 #[derive(Debug)]
 pub(super) struct MasterLink {
-    clients: Vec<Client>,
+    clients: RwLock<Vec<Client>>,
     current: AtomicUsize,
     session: RwLock<Option<Session>>,
 }
@@ -31,12 +31,20 @@ impl MasterLink {
     /// An address can't be used.
     pub(super) fn new(addresses: &[String]) -> Result<Self, ClientError> {
         let clients = addresses.iter().map(|address| Client::new(address)).collect::<Result<_, _>>()?;
+        let clients = RwLock::new(clients);
         Ok(Self { clients, current: AtomicUsize::new(0), session: RwLock::new(None) })
     }
 
+    /// From now on, this token is shown.
+    pub(super) fn show(&self, token: &str) {
+        let mut clients = self.clients.write();
+        let shown = clients.iter().map(|client| client.clone().with_token(token)).collect();
+        *clients = shown;
+    }
+
     /// The address that is tried now.
-    pub(super) fn address(&self) -> &str {
-        self.client().base()
+    pub(super) fn address(&self) -> String {
+        self.client().base().to_owned()
     }
 
     /// What counts now, as the membership has it.
@@ -58,17 +66,39 @@ impl MasterLink {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
+        self.post_by(self.client(), path, body)
+    }
+
+    /// Asks the master, showing another token than this node's own, once. Blocks for a few seconds at most.
+    ///
+    /// # Errors
+    /// As [`MasterLink::post`].
+    pub(super) fn post_showing<T: DeserializeOwned>(
+        &self,
+        token: String,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.post_by(self.client().with_token(token), path, body)
+    }
+
+    fn post_by<T: DeserializeOwned>(
+        &self,
+        client: Client,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let tried = self.current.load(Ordering::Relaxed);
-        let answer = self.client().post(path, body, DEADLINE, true);
+        let answer = client.post(path, body, DEADLINE, true);
         if answer.as_ref().is_err_and(ClientError::is_retryable) {
-            let next = (tried + 1) % self.clients.len();
+            let next = (tried + 1) % self.clients.read().len();
             // Race: another thread has moved on already; then that counts.
             let _ = self.current.compare_exchange(tried, next, Ordering::Relaxed, Ordering::Relaxed);
         }
         answer
     }
 
-    fn client(&self) -> &Client {
-        &self.clients[self.current.load(Ordering::Relaxed)]
+    fn client(&self) -> Client {
+        self.clients.read()[self.current.load(Ordering::Relaxed)].clone()
     }
 }

@@ -35,6 +35,8 @@ pub struct Session {
 /// What is to be sent now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
+    /// What this node joins with, for a token of its own.
+    Join,
     /// A registration.
     Register,
     /// A beat.
@@ -76,17 +78,53 @@ pub struct Membership {
     failures: u32,
     /// Beats in a row whose answer was to register.
     sent_back: u32,
+    /// Whether it has a token of its own, and something to get one with.
+    has_token: bool,
+    can_join: bool,
+    must_join: bool,
 }
 
 impl Membership {
     /// Of a node that is not registered yet, which means to beat so often. `cluster`: the one that it belongs to, where
     /// it is known from an earlier start.
     pub const fn new(node: NodeId, heartbeat: Duration, cluster: Option<ClusterId>) -> Self {
-        Self { node, heartbeat, cluster, session: None, must_register: true, failures: 0, sent_back: 0 }
+        Self {
+            node,
+            heartbeat,
+            cluster,
+            session: None,
+            must_register: true,
+            failures: 0,
+            sent_back: 0,
+            has_token: false,
+            can_join: false,
+            must_join: false,
+        }
+    }
+
+    /// With a token of its own, kept by an earlier start, or with something to get one with.
+    #[must_use]
+    pub const fn showing(mut self, has_token: bool, can_join: bool) -> Self {
+        (self.has_token, self.can_join) = (has_token, can_join);
+        self.must_join = can_join && !has_token;
+        self
+    }
+
+    /// Whether it has a token of its own.
+    pub const fn has_token(&self) -> bool {
+        self.has_token
+    }
+
+    /// It has got a token of its own: it registers at once.
+    pub const fn joined(&mut self) {
+        (self.has_token, self.must_join, self.must_register, self.failures) = (true, false, true, 0);
     }
 
     /// What is to be sent now.
     pub fn turn(&self) -> Turn {
+        if self.must_join {
+            return Turn::Join;
+        }
         match self.session.clone().filter(|_| !self.must_register) {
             Some(session) => Turn::Beat(session),
             None => Turn::Register,
@@ -160,12 +198,45 @@ impl Membership {
     }
 
     /// A registration or a beat was not answered, or was refused with a problem. Only what the master says of this node
-    /// for good ends it: that a later worker has taken over, or that it can't register.
+    /// for good ends it: that a later worker has taken over, or that it can't register or join. A node that was let in
+    /// once and isn't any more waits: somebody may see to it, and its containers stay.
     pub fn failed(&mut self, problem: Option<&Problem>) -> Vec<Deed> {
         self.failures = self.failures.saturating_add(1);
-        let was_registering = self.turn() == Turn::Register;
+        let turn = self.turn();
+        let next = if turn == Turn::Join {
+            self.failed_to_join(problem)
+        } else {
+            self.was_refused(problem, turn == Turn::Register)
+        };
+        vec![Deed::TakeUp, next]
+    }
+
+    fn failed_to_join(&mut self, problem: Option<&Problem>) -> Deed {
+        let refusal = problem.filter(|problem| matches!(problem.status, 400 | 401 | 403 | 404 | 409 | 422));
+        match refusal {
+            Some(problem) if !self.has_token => {
+                Deed::GiveUp(format!("the master does not let this node join: {}", problem.detail))
+            }
+            Some(_) | None => {
+                // Whoever has a token of its own tries that again first.
+                self.must_join = !self.has_token;
+                Deed::Wait(self.pause(self.failures))
+            }
+        }
+    }
+
+    fn was_refused(&mut self, problem: Option<&Problem>, was_registering: bool) -> Deed {
         let answer = problem.map(|problem| (problem.status, problem.code.as_ref(), &problem.detail));
-        let next = match answer {
+        match answer {
+            Some((401, _, _)) if was_registering && !self.has_token => Deed::GiveUp(
+                "the master lets nobody join without a token: `podling token create --join` makes a word for it, \
+                 and --token-file names the file that holds it"
+                    .to_owned(),
+            ),
+            Some((401, _, _)) => {
+                self.must_join = self.can_join;
+                Deed::Wait(self.pause(self.failures))
+            }
             Some((404, _, _)) if !was_registering => {
                 self.must_register = true;
                 Deed::Wait(self.pause(self.failures))
@@ -177,8 +248,7 @@ impl Membership {
                 Deed::GiveUp(format!("the master refuses this node: {detail}"))
             }
             Some(_) | None => Deed::Wait(self.pause(self.failures)),
-        };
-        vec![Deed::TakeUp, next]
+        }
     }
 
     /// The answer was to register. Where registering did not help, not again at once.

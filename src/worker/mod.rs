@@ -9,9 +9,11 @@
 //! Nothing here decides where a task runs: the heartbeat's reply says what this node is to run, and that is all
 //! that it runs.
 
+mod credentials;
 mod crew;
 pub mod desired;
 mod errands;
+mod guard;
 mod handlers;
 mod heartbeat;
 pub mod hold;
@@ -60,8 +62,10 @@ use crate::runtime::data_dir::{DataDir, DataDirError};
 use crate::runtime::settings::EXIT_USAGE;
 use crate::runtime::signals::Signals;
 use crate::runtime::supervise::Supervisor;
+use crate::worker::credentials::{Credentials, Ticket};
 use crate::worker::crew::Crew;
 use crate::worker::desired::Desired;
+use crate::worker::guard::Guard;
 use crate::worker::handlers::Api;
 use crate::worker::heartbeat::Heartbeat;
 use crate::worker::identity::Identity;
@@ -110,6 +114,8 @@ pub enum StartError {
     Stops(std::io::Error),
     /// Its Engine can't be used.
     Engine(EngineError),
+    /// What it is to join with can't be read.
+    Token(String),
     /// Its master's address can't be used.
     Master(ClientError),
     /// Its address can't be used.
@@ -124,9 +130,12 @@ impl StartError {
         match self {
             Self::DataDir(DataDirError::InUse(_) | DataDirError::Io { .. })
             | Self::Engine(_)
+            | Self::Token(_)
             | Self::Master(_)
             | Self::Serve(_) => EXIT_USAGE,
-            Self::DataDir(DataDirError::TooLoose { .. } | DataDirError::Damaged { .. })
+            Self::DataDir(
+                DataDirError::TooLoose { .. } | DataDirError::LooseFile { .. } | DataDirError::Damaged { .. },
+            )
             | Self::Logs(_)
             | Self::Outbox(_)
             | Self::Stops(_)
@@ -143,6 +152,7 @@ impl fmt::Display for StartError {
             Self::Outbox(error) => write!(f, "failed to make the outbox: {error}"),
             Self::Stops(error) => write!(f, "failed to make the folder of stops: {error}"),
             Self::Engine(error) => error.fmt(f),
+            Self::Token(why) => write!(f, "--token-file: {why}"),
             Self::Master(error) => error.fmt(f),
             Self::Serve(error) => match std::error::Error::source(error) {
                 Some(source) => write!(f, "failed to {error}: {source}"),
@@ -198,6 +208,17 @@ fn open_engine(kind: &EngineKind) -> Result<Arc<dyn Engine>, StartError> {
     })
 }
 
+/// What this node joins with, where it has to or may have to.
+fn ticket(settings: &Settings, has_token: bool) -> Result<Option<Ticket>, StartError> {
+    let ticket = settings.token_file.as_deref().map(Ticket::in_file);
+    match ticket.as_ref().map(Ticket::read) {
+        // What was named must be there when it is needed first.
+        Some(Err(why)) if settings.token_is_named && !has_token => Err(StartError::Token(why)),
+        Some(Err(_)) if !settings.token_is_named && !has_token => Ok(None),
+        Some(_) | None => Ok(ticket),
+    }
+}
+
 fn offer(settings: &Settings, address: SocketAddr) -> Offer {
     let listened = NodeAddress { host: address.ip().to_string(), port: address.port() };
     Offer {
@@ -233,6 +254,9 @@ struct Parts {
     images: Arc<Images>,
     stats: Arc<Stats>,
     is_ready: Arc<AtomicBool>,
+    guard: Arc<Guard>,
+    has_token: bool,
+    ticket: Option<Ticket>,
     places: usize,
 }
 
@@ -276,8 +300,21 @@ impl Parts {
         let ground = Arc::new(ground);
         let watch = EngineWatch::new(Arc::clone(&ground), settings.heartbeat, register.0.clone(), nudge);
         let watch = Arc::new(watch);
+        let kept = Credentials::read(identity.folder()).map_err(StartError::DataDir)?;
+        let ticket = ticket(settings, kept.is_some())?;
+        let link = MasterLink::new(&settings.masters).map_err(StartError::Master)?;
+        if let Some(kept) = &kept {
+            link.show(&kept.token);
+        }
         let parts = Self {
-            link: Arc::new(MasterLink::new(&settings.masters).map_err(StartError::Master)?),
+            has_token: kept.is_some(),
+            guard: Arc::new(match kept {
+                Some(kept) => Guard::with_key(kept.key),
+                None if ticket.is_some() => Guard::closed(),
+                None => Guard::open(),
+            }),
+            ticket,
+            link: Arc::new(link),
             images: Arc::new(Images::new(Arc::clone(&ground), Arc::clone(&watch))),
             stats: Arc::new(Stats::new(Arc::clone(&ground), Arc::clone(&watch))),
             watch,
@@ -312,6 +349,7 @@ impl Parts {
             images: Arc::clone(&self.images),
             stats: Arc::clone(&self.stats),
             is_ready: Arc::clone(&self.is_ready),
+            guard: Arc::clone(&self.guard),
         }
     }
 
@@ -335,7 +373,8 @@ impl Parts {
         let crew = Crew::new(Arc::clone(&self.ground), channels.jobs, self.places);
         let cluster = identity.cluster().cloned();
         let heartbeat = Heartbeat {
-            membership: Membership::new(offer.node.clone(), offer.heartbeat, cluster),
+            membership: Membership::new(offer.node.clone(), offer.heartbeat, cluster)
+                .showing(self.has_token, self.ticket.is_some()),
             offer,
             identity,
             ground: self.ground,
@@ -344,6 +383,9 @@ impl Parts {
             register,
             nudge: channels.nudge,
             is_ready: self.is_ready,
+            ticket: self.ticket,
+            guard: self.guard,
+            told: None,
             give_up,
         };
         supervisor.vital("crew", move |stop| crew.run(&stop))?;

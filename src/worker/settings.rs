@@ -10,6 +10,7 @@ use crate::model::node::NodeAddress;
 use crate::model::resources::{CpuMillis, MemoryBytes, parse_cpu, parse_memory};
 use crate::runtime::logging;
 use crate::runtime::settings::{Environment, Flags, SettingsError};
+use crate::runtime::token_file;
 use crate::runtime::values::{
     count, default_data_dir, folder, listen_address, positive_millis, refuse_open_address,
 };
@@ -36,7 +37,7 @@ Usage: podling-worker [FLAGS]
   --log-total-bytes SIZE   kept of all logs                                             [1Gi]
   --drain-on-exit          TERM ends the containers first, in order
   --remove-all             removes every container of this node, and exits
-  --token-file F           accepted, not used yet
+  --token-file F           a join word, or a token that may add nodes; used once  [this machine's master's]
   --insecure               listen beyond loopback without TLS and tokens
   --log-level L            off, error, warn, info, debug, trace                        [info]
 
@@ -94,6 +95,10 @@ pub struct Settings {
     pub drain_on_exit: bool,
     /// Whether to remove every container of this node and exit.
     pub remove_all: bool,
+    /// The file that holds what this node joins with: one that was named, or that of a master of this machine.
+    pub token_file: Option<PathBuf>,
+    /// Whether that file was named.
+    pub token_is_named: bool,
     /// What is logged.
     pub log_level: log::LevelFilter,
 }
@@ -114,7 +119,11 @@ impl Settings {
         if masters.is_empty() {
             masters.push("http://127.0.0.1:8080".to_owned());
         }
+        let named = flags.value("--token-file", folder)?;
+        let token_is_named = named.is_some();
         let settings = Self {
+            token_file: named.or_else(|| own_masters_token(&masters, environment)),
+            token_is_named,
             listen: listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8081))),
             data_dir: match flags.value("--data-dir", folder)? {
                 Some(folder) => folder,
@@ -136,12 +145,18 @@ impl Settings {
             remove_all: flags.switch("--remove-all")?,
             log_level: flags.value("--log-level", logging::parse_level)?.unwrap_or(log::LevelFilter::Info),
         };
-        flags.value("--token-file", |text| Ok::<_, String>(text.to_owned()))?;
         let insecure = flags.switch("--insecure")?;
         flags.finish()?;
         refuse_open_address(settings.listen, insecure)?;
         Ok(settings)
     }
+}
+
+/// The token of a master of this machine, where there is one: sent to nobody but a master of this machine.
+fn own_masters_token(masters: &[String], environment: Environment) -> Option<PathBuf> {
+    let home = environment("HOME").filter(|home| !home.is_empty())?;
+    let file = token_file::of_own_master(&home);
+    (masters.iter().all(|master| token_file::is_loopback(master)) && file.is_file()).then_some(file)
 }
 
 fn engine(flags: &mut Flags, environment: Environment) -> Result<EngineKind, SettingsError> {

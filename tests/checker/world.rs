@@ -10,6 +10,7 @@ use std::time::Duration;
 use podling::control::change::{Change, Creation, KeyUse, NewTask, apply};
 use podling::control::nodes::Nodes;
 use podling::control::tasks::Tasks;
+use podling::control::tokens::Tokens;
 use podling::model::id::{AttemptKey, ContainerId, Epoch, Incarnation, NodeId, Revision, TaskId};
 use podling::model::node::{Availability, NodeAddress, NodeStatus, Registration};
 use podling::model::resources::{CpuMillis, MemoryBytes};
@@ -88,7 +89,7 @@ impl World {
         self.position += 1;
         let position = Revision(self.position);
         let now = Now { mono: Mono::from_boot(Duration::from_millis(self.now)), wall: self.wall() };
-        apply(&mut self.nodes, &mut self.tasks, &change, position, now).unwrap();
+        apply(&mut self.nodes, &mut self.tasks, &mut Tokens::default(), &change, position, now).unwrap();
         self.push(What::Committed { position, change });
     }
 
@@ -170,7 +171,13 @@ impl World {
         let tasks = ids.iter().zip(specs).map(|(id, text)| new_task(id, text)).collect();
         self.specs.extend(ids.iter().cloned().zip(specs.iter().cloned()));
         let key = KeyUse { key: key.to_owned(), body_hash: [0; 32] };
-        self.commit(Change::Created(Creation { at: self.wall(), batch: None, tasks, key: Some(key) }));
+        self.commit(Change::Created(Creation {
+            at: self.wall(),
+            batch: None,
+            tasks,
+            key: Some(key),
+            made_by: None,
+        }));
         ids
     }
 

@@ -191,10 +191,10 @@ impl Master {
         let Some(ended) = running.moving.hears(call, said, &running.state, now) else { return };
         let (effects, ended_at) = (Arc::clone(&running.effects), ended.at);
         running.state.journal().when_settled(ended_at, move |fate| {
-            let podling::master::state::Move { attempt, address, grace } = ended.value;
+            let podling::master::state::Move { attempt, reach, grace } = ended.value;
             let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
             if let Fate::Durable = fate {
-                effects.lock().push(Effect::Push(party(&address), Request::StopThere { attempt, grace_ms }));
+                effects.lock().push(Effect::Push(party(&reach.address), Request::StopThere { attempt, grace_ms }));
             }
         });
     }
@@ -373,7 +373,7 @@ impl Running {
             Err(StopError::Ambiguous(_)) => return Err((409, "ambiguous")),
             Err(StopError::StoreFull) => return Err((507, "store_full")),
         };
-        if let Some(address) = stopped.value.address {
+        if let Some(address) = stopped.value.reach.map(|reach| reach.address) {
             let (effects, attempt) = (Arc::clone(&self.effects), stopped.value.task.key());
             self.state.journal().when_settled(stopped.at, move |fate| match fate {
                 Fate::Durable => {
@@ -437,7 +437,7 @@ fn has_what_it_needs(node: &NodeView, spec: &TaskSpec) -> bool {
 fn push_placements(effects: &Effects, epoch: Epoch, placed: Vec<Placed>) {
     let mut by_node: BTreeMap<Party, Vec<Assignment>> = BTreeMap::new();
     for one in placed {
-        by_node.entry(party(&one.address)).or_default().push(Assignment {
+        by_node.entry(party(&one.reach.address)).or_default().push(Assignment {
             epoch,
             incarnation: one.incarnation,
             revision: one.revision,

@@ -312,6 +312,7 @@ impl Process {
 
     fn next_turn(&mut self, kept: &mut Kept, ctx: &mut Ctx) {
         match self.membership.turn() {
+            Turn::Join => unreachable!("it has nothing to join with"),
             Turn::Register => {
                 let request =
                     self.offer.registration(&self.by, self.membership.cluster(), self.description.as_ref());

@@ -272,7 +272,7 @@ impl World {
     fn go_on_moving(&mut self) {
         let Some(moving) = self.master.moving() else { return };
         if let Some(about) = moving.next() {
-            let to = master::party(&about.address);
+            let to = master::party(&about.reach.address);
             let request = Request::Prepare(about.task.spec.image.clone());
             let call = self.ctx.ask(Party::Master, to, request, moving::PATIENCE);
             moving.asks(call, about);

@@ -8,6 +8,7 @@ use podling::control::change::{Change, Creation, NewTask, apply};
 use podling::control::nodes::{Beat, Nodes};
 use podling::control::schedule;
 use podling::control::tasks::Tasks;
+use podling::control::tokens::Tokens;
 use podling::model::id::{Incarnation, NodeId, Revision, TaskId};
 use podling::model::node::{Availability, NodeAddress, NodeStatus, Registration};
 use podling::model::resources::{CpuMillis, MemoryBytes};
@@ -19,6 +20,7 @@ use podling::model::time::{Mono, Now, WallTime};
 pub(crate) struct Cluster {
     pub(crate) nodes: Nodes,
     pub(crate) tasks: Tasks,
+    pub(crate) tokens: Tokens,
     pub(crate) now: Now,
     position: u64,
 }
@@ -56,7 +58,7 @@ impl Cluster {
     /// Nodes as `tests/scheduling.rs` describes them; their running tasks are made, and ran before.
     pub(crate) fn of(text: &str) -> Self {
         let (nodes, tasks) = (Nodes::default(), Tasks::new(Duration::from_secs(300)));
-        let mut cluster = Self { nodes, tasks, now: at(100), position: 0 };
+        let mut cluster = Self { nodes, tasks, tokens: Tokens::default(), now: at(100), position: 0 };
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             cluster.add_node(line);
         }
@@ -119,7 +121,8 @@ impl Cluster {
         };
         let tasks: Vec<NewTask> = wanted.into_iter().enumerate().map(new).collect();
         let made = tasks.iter().map(|new| new.id.clone()).collect();
-        self.apply(Change::Created(Creation { at: self.now.wall, batch: None, tasks, key: None }));
+        let made_by = None;
+        self.apply(Change::Created(Creation { at: self.now.wall, batch: None, tasks, key: None, made_by }));
         made
     }
 
@@ -140,6 +143,7 @@ impl Cluster {
 
     pub(crate) fn apply(&mut self, change: Change) {
         self.position += 1;
-        apply(&mut self.nodes, &mut self.tasks, &change, Revision(self.position), self.now).unwrap();
+        let (nodes, tasks, tokens) = (&mut self.nodes, &mut self.tasks, &mut self.tokens);
+        apply(nodes, tasks, tokens, &change, Revision(self.position), self.now).unwrap();
     }
 }

@@ -5,15 +5,17 @@ use std::fmt::Write;
 use podling::control::demand::HostPort;
 use podling::control::nodes::Nodes;
 use podling::control::tasks::{Filter, Tasks};
+use podling::control::tokens::Tokens;
 use podling::model::id::NodeId;
 use podling::model::spec::Protocol;
 use podling::model::task::TaskStatus;
 use podling::model::time::{Mono, WallTime};
 
-/// Tasks, keys, nodes, and every index over them, in a fixed order. Nothing that isn't journaled but how long tasks
+/// Tokens, tasks, keys, nodes, and every index over them, in a fixed order. Nothing that isn't journaled but how long tasks
 /// have waited, which is the same where the same clock was used.
-pub(crate) fn dump(nodes: &Nodes, tasks: &Tasks) -> String {
+pub(crate) fn dump(nodes: &Nodes, tasks: &Tasks, tokens: &Tokens) -> String {
     let mut text = String::new();
+    writeln!(text, "{tokens:?}").unwrap();
     let far = Mono::from_boot(std::time::Duration::MAX);
     for entry in tasks.iter() {
         writeln!(text, "{entry:?}").unwrap();

@@ -1,13 +1,15 @@
 //! Random histories: wishes become changes that fit the state as it is then.
 
 use podling::control::change::{Change, Creation, KeyUse, NewTask};
-use podling::model::id::{Incarnation, NodeId, Revision, TaskId};
+use podling::model::access::Scope;
+use podling::model::id::{Incarnation, NodeId, Revision, TaskId, TokenId};
 use podling::model::node::{Availability, NodeAddress, NodeStatus, Registration};
 use podling::model::resources::{CpuMillis, MemoryBytes};
 use podling::model::restart::{Restart, RestartPolicy};
 use podling::model::spec::{OnNodeLost, PortMapping, Ports, Protocol, TaskSpec};
 use podling::model::task::{Ending, Placement, Reason, Step, StopIntent};
 use podling::model::time::WallTime;
+use podling::model::token::{NodeKey, TokenKind, TokenRecord};
 use proptest::prelude::*;
 
 use super::cluster::{Cluster, spec};
@@ -17,7 +19,7 @@ pub(crate) type Wish = (u8, u8);
 
 /// Up to `most` wishes. Creation and placement come more often than the rest, or little would ever run.
 pub(crate) fn wishes(most: usize) -> impl Strategy<Value = Vec<Wish>> {
-    prop::collection::vec((0_u8..23, any::<u8>()), 0..most)
+    prop::collection::vec((0_u8..26, any::<u8>()), 0..most)
 }
 
 /// The change that a wish comes to. None: there is nothing that it could be about. It may still not fit.
@@ -55,6 +57,12 @@ pub(crate) fn change(cluster: &Cluster, (what, whom): Wish, at: Revision) -> Opt
         20 => step(Step::Reserve { node: known()? }),
         21 => step(Step::Unreserve),
         22 => step(Step::Move { at: wall }),
+        23..25 => Some(token_made(at, node, whom, wall)),
+        25 => {
+            let ids: Vec<&TokenId> = cluster.tokens.iter().map(|token| &token.id).collect();
+            let chosen = ids.get(usize::from(whom) % ids.len().max(1))?;
+            Some(Change::TokenEnded { id: (*chosen).clone() })
+        }
         _ if whom > 200 => {
             let known = known()?;
             let is_free =
@@ -91,7 +99,26 @@ fn created(at: Revision, whom: u8, wall: WallTime) -> Change {
     };
     let batch = (whom > 50).then(|| format!("{:026}", at.0).parse().unwrap());
     let key = whom.is_multiple_of(2).then(|| KeyUse { key: format!("k{}", at.0), body_hash: [whom; 32] });
-    Change::Created(Creation { at: wall, batch, tasks: (0..whom % 4 + 1).map(new).collect(), key })
+    let made_by = (whom > 150).then(|| format!("{whom:026}").parse().unwrap());
+    Change::Created(Creation { at: wall, batch, tasks: (0..whom % 4 + 1).map(new).collect(), key, made_by })
+}
+
+fn token_made(at: Revision, node_id: NodeId, whom: u8, wall: WallTime) -> Change {
+    let kind = match whom % 3 {
+        0 => TokenKind::User { scope: Scope::Submit },
+        1 => TokenKind::Node { node_id, key: NodeKey::new([whom; 32]) },
+        _ => TokenKind::Join,
+    };
+    let token = TokenRecord {
+        id: format!("{:026}", at.0).parse().unwrap(),
+        hash: [whom; 32],
+        kind,
+        label: (whom > 200).then(|| "a label".to_owned()),
+        created_at: wall,
+        expires_at: whom.is_multiple_of(2).then_some(wall),
+        made_by: None,
+    };
+    Change::TokenMade { token: std::sync::Arc::new(token) }
 }
 
 fn registered(node_id: NodeId, whom: u8) -> Change {

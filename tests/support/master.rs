@@ -51,7 +51,7 @@ pub(crate) fn shown(state: &State) -> String {
     let tasks = state.tasks(&Filter::default(), None, 1000).value;
     let mut nodes = state.nodes(None, 1000).value;
     nodes.0.iter_mut().for_each(|node| (node.last_heartbeat, node.detail) = (at(0).wall, None));
-    format!("{tasks:#?}\n{nodes:#?}")
+    format!("{tasks:#?}\n{nodes:#?}\n{:#?}", state.tokens().value)
 }
 
 /// Creates tasks as a batch.

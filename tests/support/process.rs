@@ -129,7 +129,7 @@ impl Cluster {
         let program = words.remove(0);
         let master = Part::start(folder.path(), "master", &program, words);
         let id = identity(folder.path())["cluster_id"].as_str().unwrap().to_owned();
-        let client = Client::new(&master.url()).unwrap();
+        let client = Client::new(&master.url()).unwrap().with_token(secret(&data, "admin.token"));
         Self { id, client, master, workers: BTreeMap::new(), uses_docker: false, folder }
     }
 
@@ -158,6 +158,7 @@ impl Cluster {
         }
         let mut words = to_words(&["--listen", "127.0.0.1:0", "--heartbeat-ms", "200", "--node-id", id]);
         words.extend(["--data-dir".to_owned(), self.data_of(id).display().to_string()]);
+        words.extend(["--token-file".to_owned(), self.admin_token_file().display().to_string()]);
         words.extend(["--master".to_owned(), master.to_owned()]);
         words.extend(to_words(&["--engine", options.engine]));
         words.extend(["--capacity".to_owned(), options.capacity.to_string()]);
@@ -202,6 +203,31 @@ impl Cluster {
     /// The number of the master's present start.
     pub(crate) fn epoch(&self) -> u64 {
         identity(self.folder.path())["epoch"].as_u64().unwrap()
+    }
+
+    /// Where the master keeps its administrator's token.
+    pub(crate) fn admin_token_file(&self) -> PathBuf {
+        self.data_of_master().join("admin.token")
+    }
+
+    /// The administrator's token.
+    pub(crate) fn admin_token(&self) -> String {
+        secret(&self.data_of_master(), "admin.token")
+    }
+
+    /// The header with it, for who writes requests by hand.
+    pub(crate) fn authorization(&self) -> String {
+        format!("Authorization: Bearer {}\r\n", self.admin_token())
+    }
+
+    /// What the master shows to a worker.
+    pub(crate) fn key_of(&self, worker: &str) -> String {
+        secret(&self.data_of(worker), "node.key")
+    }
+
+    /// A client of a worker, as the master is one.
+    pub(crate) fn client_of(&self, worker: &str) -> Client {
+        Client::new(&self.worker(worker).url()).unwrap().with_token(self.key_of(worker))
     }
 
     /// A worker's data folder.
@@ -353,7 +379,7 @@ impl Cluster {
     pub(crate) fn podling_command(&self, master: &str, words: &[&str]) -> Command {
         let mut command = part::command(self.folder.path(), "timeout");
         command.args(["--foreground", "--signal=KILL", "60", PODLING]).args(words);
-        command.env("PODLING_MASTER", master);
+        command.env("PODLING_MASTER", master).env("PODLING_TOKEN_FILE", self.admin_token_file());
         command
     }
 
@@ -422,6 +448,12 @@ impl Drop for Cluster {
 fn identity(folder: &Path) -> Value {
     let bytes = std::fs::read(folder.join("master/cluster.json")).unwrap();
     serde_json::from_slice(&bytes).unwrap()
+}
+
+/// The line of a file in a server's data folder.
+fn secret(data: &Path, name: &str) -> String {
+    let text = std::fs::read_to_string(data.join(name)).unwrap();
+    text.trim().to_owned()
 }
 
 /// A task that runs a script in a container without a network.

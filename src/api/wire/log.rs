@@ -6,6 +6,9 @@
 //!
 //! Invariant: an entry holds one of `line`, `line_bytes` and `notice`, and `stream` beside either of the first two.
 
+use super::time;
+use super::token::Secret;
+use crate::model::time::WallTime;
 use serde::{Deserialize, Serialize};
 
 /// Which of a container's two outputs.
@@ -120,6 +123,15 @@ impl LineStarts {
 pub struct LogsTicket {
     /// The worker's URL for this task's log.
     pub url: String,
+    /// What the worker wants to be shown there; absent where its node never joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Secret>,
+    /// The cluster's CA, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<String>,
+    /// Until when the ticket is good.
+    #[serde(default, with = "time::optional", skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<WallTime>,
 }
 
 #[cfg(test)]

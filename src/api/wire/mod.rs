@@ -13,6 +13,7 @@ pub mod spec;
 pub mod stats;
 pub mod task;
 mod time;
+pub mod token;
 pub mod why;
 
 use std::fmt;

@@ -8,6 +8,12 @@ use crate::model::id::{Attempt, BatchId, ContainerId, NodeId, TaskId, TaskName};
 use crate::model::task::{Outcome, Past, Reason, Task, TaskState, TaskStatus};
 use crate::model::time::WallTime;
 
+/// What stands for a value of the environment that whoever asks may not see.
+pub const HIDDEN: &str = "***";
+
+/// Where in its environment one of several equals finds its number, which is no secret.
+const INDEX: &str = "PODLING_INDEX";
+
 /// A task (GET /tasks/:id).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TaskView {
@@ -94,7 +100,7 @@ impl From<&Task> for TaskView {
             spec: SpecWire::from(&*task.spec),
         };
         if let Some(index) = task.replica_index() {
-            view.spec.env.insert("PODLING_INDEX".to_owned(), index.to_string());
+            view.spec.env.insert(INDEX.to_owned(), index.to_string());
         }
         view.take_state(&task.state);
         view
@@ -105,6 +111,12 @@ impl TaskView {
     /// A task with the attempts that it had before.
     pub fn whole(task: &Task) -> Self {
         Self { attempts: task.past.iter().map(PastView::from).collect(), ..Self::from(task) }
+    }
+
+    /// Leaves the names of the environment, and takes away its values.
+    pub fn hide_env(&mut self) {
+        let hidden = self.spec.env.iter_mut().filter(|(name, _)| *name != INDEX);
+        hidden.for_each(|(_, value)| HIDDEN.clone_into(value));
     }
 
     fn take_state(&mut self, state: &TaskState) {

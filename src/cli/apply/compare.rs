@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::wire::millis;
 use crate::api::wire::spec::TaskRequest;
+use crate::api::wire::task::HIDDEN;
 use crate::model::resources::{CpuMillis, MemoryBytes};
 use crate::model::spec::DEFAULT_STOP_GRACE;
 
@@ -62,10 +63,15 @@ fn settled(field: &str, value: Option<&Value>) -> Value {
     value
 }
 
-/// A difference in words. Of the environment only names: its values may be nobody's business.
+/// A difference in words. Of the environment only names: its values may be nobody's business. Where this token may not
+/// see them, nobody can say whether they differ.
 fn told(field: &str, called: &str, is: &Value, should_be: &Value) -> String {
     if field == "env" {
-        return format!("env {}", unequal_keys(is, should_be).join(", "));
+        let unequal = unequal_keys(is, should_be);
+        let is_hidden = |key: &String| is.get(key) == Some(&json!(HIDDEN)) && should_be.get(key).is_some();
+        let unknown = unequal.iter().all(is_hidden);
+        let why = if unknown { " can't be compared, because this token may not see the values:" } else { "" };
+        return format!("env{why} {}", unequal.join(", "));
     }
     format!("{called} {} → {}", shown(field, is), shown(field, should_be))
 }
@@ -161,6 +167,11 @@ mod tests {
             ("ports = [\"80:80\"]", json!({}), "ports none → 80:80/tcp"),
             ("constraints = { disk = \"ssd\" }", json!({}), "constraints none → disk=ssd"),
             ("env = { A = \"1\", B = \"2\" }", json!({"env": {"B": "secret", "C": "3"}}), "env A, B, C"),
+            (
+                "env = { A = \"1\" }",
+                json!({"env": {"A": "***"}}),
+                "env can't be compared, because this token may not see the values: A",
+            ),
             ("network = \"none\"", json!({}), "network bridge → none"),
         ] {
             assert_eq!(differences(&wanted(lines), &task(fields)), [says], "{lines}");

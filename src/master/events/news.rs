@@ -24,7 +24,9 @@ pub(in crate::master) fn removed_by(change: &Change, nodes: &Nodes, tasks: &Task
         | Change::Advanced { .. }
         | Change::Registered { .. }
         | Change::Availability { .. }
-        | Change::Status { .. } => None,
+        | Change::Status { .. }
+        | Change::TokenMade { .. }
+        | Change::TokenEnded { .. } => None,
     }
 }
 
@@ -47,6 +49,9 @@ pub(super) fn changed_by(
         Change::Advanced { task: id, .. } => one(task(id)),
         Change::Registered { registration, .. } => one(node(&registration.node_id)),
         Change::Availability { node: id, .. } | Change::Status { node: id, .. } => one(node(id)),
-        Change::Forgotten { .. } | Change::NodeForgotten { .. } => (Vec::new(), 0),
+        Change::Forgotten { .. }
+        | Change::NodeForgotten { .. }
+        | Change::TokenMade { .. }
+        | Change::TokenEnded { .. } => (Vec::new(), 0),
     }
 }

@@ -1,6 +1,6 @@
 //! Nodes, as they speak for themselves: register, beat, report.
 
-use super::nodes::node_not_found;
+use super::nodes::{node_id_in_use, node_not_found};
 use super::{Answer, Api, json, store_full};
 use crate::api::wire::agent::{
     HeartbeatRequest, RegisterReply, RegisterRequest, ReportsReply, ReportsRequest,
@@ -8,6 +8,7 @@ use crate::api::wire::agent::{
 use crate::api::wire::millis;
 use crate::control::lease;
 use crate::http::{Problem, Request};
+use crate::master::access::Caller;
 use crate::master::state::{AsOf, BeatError, RegisterError, ReportError};
 use crate::model::id::{AttemptKey, NodeId};
 use crate::model::node::{NodeAddress, Registration};
@@ -20,8 +21,9 @@ const NAMED_UNKNOWN: usize = 20;
 
 impl Api {
     /// POST /nodes
-    pub(super) fn register(&self, request: &Request) -> Result<Answer, Problem> {
+    pub(super) fn register(&self, request: &Request, caller: &Caller) -> Result<Answer, Problem> {
         let asked: RegisterRequest = read(request)?;
+        caller.check_node(&asked.node_id)?;
         let (sent, cluster) = (asked.incarnation, asked.cluster_id.clone());
         let registration = Registration::try_from(asked).map_err(|mistake| problem_of(&mistake))?;
         let (node, address) = (registration.node_id.clone(), registration.address.clone());
@@ -30,9 +32,7 @@ impl Api {
             RegisterError::ForeignCluster => {
                 Problem::conflict("foreign_cluster", format!("{node} belongs to another cluster"))
             }
-            RegisterError::NodeIdInUse => {
-                Problem::conflict("node_id_in_use", format!("another worker beats as {node}"))
-            }
+            RegisterError::NodeIdInUse => node_id_in_use(&node),
             RegisterError::StoreFull => store_full(),
         })?;
         log::info!("node registered node={node} address={address} incarnation={}", granted.value.incarnation);
@@ -50,9 +50,10 @@ impl Api {
     }
 
     /// POST /heartbeat
-    pub(super) fn heartbeat(&self, request: &Request) -> Result<Answer, Problem> {
+    pub(super) fn heartbeat(&self, request: &Request, caller: &Caller) -> Result<Answer, Problem> {
         let beat: HeartbeatRequest = read(request)?;
         let node = &beat.node_id;
+        caller.check_node(node)?;
         // Silence counts from the moment the beat was taken off the wire.
         let now = Now { mono: request.received_at, wall: clock::wall() };
         let set = self.state.beat(&beat, now).map_err(|error| match error {
@@ -76,8 +77,9 @@ impl Api {
     }
 
     /// POST /nodes/:id/reports
-    pub(super) fn reports(&self, id: &str, request: &Request) -> Result<Answer, Problem> {
+    pub(super) fn reports(&self, id: &str, request: &Request, caller: &Caller) -> Result<Answer, Problem> {
         let node: NodeId = id.parse().map_err(|_| node_not_found(id))?;
+        caller.check_node(&node)?;
         let batch: ReportsRequest = read(request)?;
         let told = self.state.report(&node, batch, clock::now()).map_err(|error| match error {
             ReportError::Unknown => node_not_found(id),

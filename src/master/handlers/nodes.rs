@@ -8,7 +8,7 @@ use crate::http::{Problem, Request, Response};
 use crate::master::state::{AsOf, ForgetNodeError, StoreFull};
 use crate::master::stats;
 use crate::model::id::NodeId;
-use crate::model::node::{NodeAddress, NodeStatus};
+use crate::model::node::NodeStatus;
 use crate::rest::query::Query;
 use crate::rest::read;
 use crate::runtime::clock;
@@ -40,7 +40,8 @@ impl Api {
         if node.status == NodeStatus::Offline {
             return Err(stats::unreachable(&node.node_id, "it is offline"));
         }
-        Ok(Answer::Stats(node.node_id, NodeAddress { host: node.hostname, port: node.port }))
+        let reach = self.state.reach_of(&node.node_id).ok_or_else(|| node_not_found(id))?;
+        Ok(Answer::Stats(node.node_id, reach))
     }
 
     /// POST /nodes/:id/availability
@@ -68,4 +69,8 @@ impl Api {
 
 pub(super) fn node_not_found(id: &str) -> Problem {
     Problem::not_found("node_not_found", format!("there is no node {id:?}"))
+}
+
+pub(super) fn node_id_in_use(node: &NodeId) -> Problem {
+    Problem::conflict("node_id_in_use", format!("another worker beats as {node}"))
 }

@@ -11,20 +11,24 @@ use crate::api::routes;
 use crate::api::wire::log::LogsTicket;
 use crate::api::wire::spec::{Creation as Wanted, MAX_COUNT, TaskRequest};
 use crate::api::wire::task::{BatchCreated, BatchItem, StopRequest, TaskView};
+use crate::api::wire::token::Secret;
 use crate::api::wire::why::{AmountView, BecauseView, NodeFitView, WhyView};
-use crate::api::wire::{self, Page};
+use crate::api::wire::{self, Page, millis};
 use crate::control::change::{Creation, KeyUse};
 use crate::control::tasks::{Ambiguous, Filter};
 use crate::control::why::{Amount, Because, NodeFit, Why};
 use crate::http::{Problem, Request, Response};
+use crate::master::access::Caller;
 use crate::master::journal::Fate;
 use crate::master::logs::{self, LogStream};
+use crate::master::reach::Reach;
 use crate::master::state::{AsOf, CreateError, ForgetError, StopError};
 use crate::model::id::{Attempt, BatchId, NodeId, TaskId, TaskName};
 use crate::model::task::{Task, TaskStatus};
+use crate::model::time::WallTime;
 use crate::rest::log::LogQuery;
 use crate::rest::query::Query;
-use crate::rest::{self, check_json, problem_of, read};
+use crate::rest::{self, check_json, problem_of, read, ticket};
 use crate::runtime::clock;
 
 /// How many tasks a page holds where the request doesn't say.
@@ -34,16 +38,18 @@ pub(super) const MAX_LIMIT: usize = 10_000;
 
 impl Api {
     /// POST /tasks
-    pub(super) fn create_tasks(&self, request: &Request) -> Result<Answer, Problem> {
+    pub(super) fn create_tasks(&self, request: &Request, caller: &Caller) -> Result<Answer, Problem> {
         check_json(request)?;
-        let key = idempotency_key(request)?;
+        let key = idempotency_key(request, caller)?;
         let is_array = request.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
         let wanted = if is_array { wanted_array(&request.body)? } else { vec![wanted_one(request)?] };
         let counted = wanted.first().is_some_and(|one| one.count.is_some()) && !is_array;
         if self.state.journal().is_full() {
             return Err(Problem::unavailable("busy", "too many changes wait for the disk"));
         }
-        let created = self.state.create(wanted, is_array || counted, key, clock::now()).map_err(refused)?;
+        let made_by = caller.token().cloned();
+        let created = self.state.create_by(made_by, wanted, is_array || counted, key, clock::now());
+        let created = created.map_err(refused)?;
         for new in &created.value.tasks {
             log::debug!("task created task={} name={}", new.id, new.name);
         }
@@ -59,7 +65,7 @@ impl Api {
     }
 
     /// GET /tasks
-    pub(super) fn list_tasks(&self, request: &Request) -> Result<Answer, Problem> {
+    pub(super) fn list_tasks(&self, request: &Request, caller: &Caller) -> Result<Answer, Problem> {
         let mut query = Query::of(request)?;
         let statuses = query.take_all("status", statuses)?;
         let filter = Filter {
@@ -75,17 +81,21 @@ impl Api {
         let found = self.state.tasks(&filter, after.as_ref(), limit);
         let (tasks, next) = found.value;
         let mut waits = self.state.waits(&tasks, clock::now());
-        let view = |task: &Arc<Task>| shown(TaskView::from(&**task), waits.remove(&task.id));
+        let view = |task: &Arc<Task>| {
+            let waits = waits.remove(&task.id);
+            shown(TaskView::from(&**task), task, caller, waits)
+        };
         let items: Vec<TaskView> = tasks.iter().map(view).collect();
         let next = next.map(|id| id.to_string());
         Ok(Answer::Reply(AsOf { value: json(200, &Page { items, next }), at: found.at }))
     }
 
     /// GET /tasks/:id
-    pub(super) fn get_task(&self, reference: &str) -> Result<Answer, Problem> {
+    pub(super) fn get_task(&self, reference: &str, caller: &Caller) -> Result<Answer, Problem> {
         let found = self.find_task(reference)?;
         let waits = self.state.waits(std::slice::from_ref(&found.value), clock::now());
-        let view = shown(TaskView::whole(&found.value), waits.into_values().next());
+        let waits = waits.into_values().next();
+        let view = shown(TaskView::whole(&found.value), &found.value, caller, waits);
         Ok(Answer::Reply(AsOf { value: json(200, &view), at: found.at }))
     }
 
@@ -97,29 +107,39 @@ impl Api {
     }
 
     /// POST /tasks/:id/stop
-    pub(super) fn stop_task(&self, reference: &str, request: &Request) -> Result<Answer, Problem> {
+    pub(super) fn stop_task(
+        &self,
+        reference: &str,
+        request: &Request,
+        caller: &Caller,
+    ) -> Result<Answer, Problem> {
         let asked: StopRequest =
             if request.body.is_empty() { StopRequest::default() } else { read(request)? };
         let grace = asked.grace().map_err(|mistake| problem_of(&mistake))?;
+        let own = if caller.is_limited() { Some(self.find_task(reference)?.value) } else { None };
+        let reference = check_own(own.as_deref(), reference, caller)?;
         let stopped = self.state.stop(reference, grace, clock::now()).map_err(|error| match error {
             StopError::Ambiguous(error) => ambiguous(reference, &error),
             StopError::StoreFull => store_full(),
         })?;
         let stopped = stopped.ok_or_else(|| task_not_found(reference))?;
         log::info!("stop asked for task={}", stopped.value.task.id);
-        if let Some(address) = stopped.value.address {
+        if let Some(reach) = stopped.value.reach {
             let (dispatcher, task) = (Arc::clone(&self.dispatcher), Arc::clone(&stopped.value.task));
             self.state.journal().when_settled(stopped.at, move |fate| match fate {
-                Fate::Durable => dispatcher.stop(&address, task.key(), task.grace()),
+                Fate::Durable => dispatcher.stop(&reach, task.key(), task.grace()),
                 Fate::Withdrawn => {}
             });
         }
-        let view = TaskView::from(&*stopped.value.task);
+        let task = &stopped.value.task;
+        let view = shown(TaskView::from(&**task), task, caller, None);
         Ok(Answer::Reply(AsOf { value: json(202, &view), at: stopped.at }))
     }
 
     /// DELETE /tasks/:id
-    pub(super) fn delete_task(&self, reference: &str) -> Result<Answer, Problem> {
+    pub(super) fn delete_task(&self, reference: &str, caller: &Caller) -> Result<Answer, Problem> {
+        let own = if caller.is_limited() { self.find_one_task(reference)? } else { None };
+        let reference = check_own(own.as_deref(), reference, caller)?;
         let forgotten = self.state.forget(reference, clock::now()).map_err(|error| match error {
             ForgetError::Ambiguous(error) => ambiguous(reference, &error),
             ForgetError::Lives(task) => {
@@ -148,15 +168,22 @@ impl Api {
         query.finish()?;
         let task = self.find_task(reference)?;
         check_attempt(&task.value, attempt)?;
-        let node = logs::keeper(&task.value, attempt).and_then(|node| self.state.node(node));
-        let Some(node) = node else {
+        let reach = logs::keeper(&task.value, attempt).and_then(|node| self.state.reach_of(node));
+        let Some(Reach { address, key }) = reach else {
             let text = format!("{} has not been placed on a node that is still known", task.value.name);
             return Err(Problem::conflict("not_placed", text));
         };
-        let (host, port) = (node.value.hostname, node.value.port);
-        let address = crate::model::node::NodeAddress { host, port };
         let url = format!("http://{address}{}", routes::task_logs(task.value.id.as_str()));
-        Ok(Answer::Reply(AsOf { value: json(200, &LogsTicket { url }), at: task.at }))
+        let until = WallTime::from_unix_millis(clock::wall().unix_millis() + millis(ticket::LIVES));
+        let ticket = key.map(|key| Secret(ticket::make(&key, &task.value.id, attempt, until)));
+        let expires_at = ticket.is_some().then_some(until);
+        let reply = LogsTicket { url, ticket, ca_pem: None, expires_at };
+        Ok(Answer::Reply(AsOf { value: json(200, &reply), at: task.at }))
+    }
+
+    /// The task that a name means where it means one alone.
+    fn find_one_task(&self, reference: &str) -> Result<Option<Arc<Task>>, Problem> {
+        self.state.only_task(reference).map_err(|error| ambiguous(reference, &error))
     }
 
     fn find_task(&self, reference: &str) -> Result<AsOf<Arc<Task>>, Problem> {
@@ -178,9 +205,19 @@ fn check_attempt(task: &Task, asked: Option<Attempt>) -> Result<(), Problem> {
     }
 }
 
-/// A task as clients see it, with what it waits for as things are now.
-fn shown(mut view: TaskView, waits: Option<String>) -> TaskView {
+/// A task that may be ended, by its id: a name may mean another one a moment later.
+fn check_own<'a>(own: Option<&'a Task>, reference: &'a str, caller: &Caller) -> Result<&'a str, Problem> {
+    let Some(task) = own else { return Ok(reference) };
+    caller.check_end(task)?;
+    Ok(task.id.as_str())
+}
+
+/// A task as this client may see it, with what it waits for as things are now.
+fn shown(mut view: TaskView, task: &Task, caller: &Caller, waits: Option<String>) -> TaskView {
     view.detail = waits.or(view.detail);
+    if !caller.sees_env(task) {
+        view.hide_env();
+    }
     view
 }
 
@@ -263,8 +300,8 @@ fn counted_reply(creation: &Creation) -> BatchCreated {
     BatchCreated { batch_id, items: items.collect() }
 }
 
-/// The key under which a retry is recognised, with a hash of what it must be a retry of.
-fn idempotency_key(request: &Request) -> Result<Option<KeyUse>, Problem> {
+/// The key under which a retry is recognised, with whose it is, and a hash of what it must be a retry of.
+fn idempotency_key(request: &Request, caller: &Caller) -> Result<Option<KeyUse>, Problem> {
     let mut keys = request.headers.all("idempotency-key");
     let Some(key) = keys.next() else { return Ok(None) };
     let is_sound = (1..=255).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
@@ -273,7 +310,8 @@ fn idempotency_key(request: &Request) -> Result<Option<KeyUse>, Problem> {
         return Err(Problem::malformed("invalid_key", text));
     }
     let body_hash = Sha256::digest(&request.body).into();
-    Ok(Some(KeyUse { key: key.to_owned(), body_hash }))
+    let key = caller.token().map_or_else(|| key.to_owned(), |token| format!("{token} {key}"));
+    Ok(Some(KeyUse { key, body_hash }))
 }
 
 fn refused(error: CreateError) -> Problem {

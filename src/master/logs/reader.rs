@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use super::{Broken, Copied, LogStream};
 use crate::api::wire::log::{LineStarts, LogLine, LogStream as Output};
-use crate::http::{Client, StreamWriter, client::Stream};
+use crate::http::{StreamWriter, client::Stream};
+use crate::master::reach::Reach;
 use crate::model::id::{Attempt, NodeId};
-use crate::model::node::{NodeAddress, NodeStatus};
+use crate::model::node::NodeStatus;
 
 /// How long a worker may be silent in the midst of a log that isn't followed.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -122,7 +123,7 @@ impl<'a> Reader<'a> {
                 Ok(_) => return Err(broke(node, &"it ended inside an entry")),
                 // A worker that is gone without a word is silent as well: what the master knows of it decides.
                 Err(error) if error.kind() == ErrorKind::TimedOut && self.log.query.follow => {
-                    self.address(node)?;
+                    self.reach(node)?;
                 }
                 Err(error) => return Err(broke(node, &error)),
             }
@@ -146,29 +147,30 @@ impl<'a> Reader<'a> {
     }
 
     fn open(&self, node: &NodeId) -> Result<Stream, Copied> {
-        let address = self.address(node).map_err(Copied::Broken)?;
+        let reach = self.reach(node).map_err(Copied::Broken)?;
         let query = &self.log.query;
         // What was passed on already is left out here, not there: the last lines are others by now.
         let tail = self.tail.filter(|_| self.passed.entries == 0);
         let path = query.path(&self.log.task, self.attempt, tail);
         let silence = if query.follow { FOLLOWED_SILENCE } else { SILENCE };
-        let opened = Client::new(&format!("http://{address}"))
-            .and_then(|client| client.stream(&path, &[("Accept", MEDIA_TYPE)], silence));
+        let opened =
+            reach.client().and_then(|client| client.stream(&path, &[("Accept", MEDIA_TYPE)], silence));
         opened.map_err(|error| {
             let is_unknown = error.problem().is_some_and(|problem| problem.status == 404);
             if is_unknown { Copied::Unknown } else { Copied::Broken(out_of_reach(node, &error, true)) }
         })
     }
 
-    /// Where a node is to be reached, which an offline one is not.
-    fn address(&self, node: &NodeId) -> Result<NodeAddress, Broken> {
-        let Some(known) = self.log.state.node(node) else {
+    /// How a node is to be reached, which an offline one is not.
+    fn reach(&self, node: &NodeId) -> Result<Reach, Broken> {
+        let known = self.log.state.node(node).zip(self.log.state.reach_of(node));
+        let Some((known, reach)) = known else {
             return Err(out_of_reach(node, &"it was removed", false));
         };
         if known.value.status == NodeStatus::Offline {
             return Err(out_of_reach(node, &"it is offline", false));
         }
-        Ok(NodeAddress { host: known.value.hostname, port: known.value.port })
+        Ok(reach)
     }
 
     pub(super) fn complain_once(&mut self, why: &str, out: &mut StreamWriter) -> io::Result<()> {

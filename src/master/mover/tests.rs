@@ -133,7 +133,7 @@ fn an_attempt_ends_only_once_another_node_is_ready_for_the_next() {
     assert!(!master.is_told_to_stop(from.as_str()));
     assert_eq!(mover.keep(&master.0, at(4)).len(), 1, "it is asked again");
     let ended = mover.take(&master.0, &asked[0], Ok(Prepared::Present), at(4)).unwrap();
-    assert_eq!(ended.value.address.host, from.as_str());
+    assert_eq!(ended.value.reach.address.host, from.as_str());
     assert!(master.is_told_to_stop(from.as_str()));
     assert!(mover.keep(&master.0, at(4)).is_empty(), "nobody needs to be asked any more");
     master.report(&task, ReportStep::Ended, Some(Reason::Stopped));

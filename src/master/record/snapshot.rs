@@ -12,13 +12,15 @@ use super::{CreatedRecord, created, creation};
 use crate::api::wire::spec::SpecWire;
 use crate::control::change::{Creation, KeyUse};
 use crate::control::nodes::{NodeEntry, Nodes};
-use crate::control::snapshot::{Snapshot, restore_key, restore_node, restore_task};
+use crate::control::snapshot::{Snapshot, restore_key, restore_node, restore_task, restore_token};
 use crate::control::tasks::{KeyRecord, TaskEntry, Tasks};
-use crate::model::id::{Attempt, Incarnation, NodeId, Revision, TaskId, TaskName};
+use crate::control::tokens::Tokens;
+use crate::model::id::{Attempt, Incarnation, NodeId, Revision, TaskId, TaskName, TokenId};
 use crate::model::node::{Availability, Node, NodeStatus, Registration};
 use crate::model::spec::TaskSpec;
 use crate::model::task::{BatchMember, Past, StopIntent, Task, TaskState};
 use crate::model::time::{Now, WallTime};
+use crate::model::token::TokenRecord;
 
 /// A part that has grown to this many bytes takes no further item.
 const PART_BYTES: usize = 256 << 10;
@@ -43,6 +45,7 @@ enum Item {
         body_hash: [u8; 32],
         used_at: WallTime,
     },
+    Token(Box<TokenRecord>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,6 +65,8 @@ struct TaskRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     batch: Option<BatchMember>,
     created_at: WallTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_by: Option<TokenId>,
     attempt: Attempt,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     refused_by: Vec<NodeId>,
@@ -89,6 +94,7 @@ pub(in crate::master) struct Parts {
     nodes: IntoIter<NodeEntry>,
     tasks: IntoIter<TaskEntry>,
     keys: IntoIter<(String, KeyRecord)>,
+    tokens: IntoIter<Arc<TokenRecord>>,
     /// The last spec of the part that is being made.
     spec: Option<Arc<TaskSpec>>,
 }
@@ -101,6 +107,7 @@ impl Parts {
             nodes: snapshot.nodes.into_iter(),
             tasks: snapshot.tasks.into_iter(),
             keys: snapshot.keys.into_iter(),
+            tokens: snapshot.tokens.into_iter(),
             spec: None,
         }
     }
@@ -120,6 +127,8 @@ impl Parts {
             push(part, &Item::Task(Box::new(task_record(&entry))));
         } else if let Some((key, record)) = self.keys.next() {
             push(part, &key_item(key, record));
+        } else if let Some(token) = self.tokens.next() {
+            push(part, &Item::Token(Box::new(TokenRecord::clone(&token))));
         } else {
             return false;
         }
@@ -171,6 +180,7 @@ fn task_record(entry: &TaskEntry) -> TaskRecord {
         name: task.name,
         batch: task.batch,
         created_at: task.created_at,
+        made_by: task.made_by,
         attempt: task.attempt,
         refused_by: task.refused_by,
         lost_on: task.lost_on,
@@ -193,6 +203,7 @@ pub(in crate::master) fn restore(
     part: &[u8],
     nodes: &mut Nodes,
     tasks: &mut Tasks,
+    tokens: &mut Tokens,
     now: Now,
 ) -> Result<Option<WallTime>, String> {
     let (mut latest, mut spec) = (None, None);
@@ -224,6 +235,7 @@ pub(in crate::master) fn restore(
             Item::SpentKey { at, key, body_hash, used_at } => {
                 restore_key(tasks, key, KeyRecord { body_hash, used_at, creation: None, at });
             }
+            Item::Token(token) => restore_token(tokens, *token),
         }
     }
     Ok(latest)
@@ -236,6 +248,7 @@ fn task(record: TaskRecord, spec: Arc<TaskSpec>) -> Task {
         spec,
         batch: record.batch,
         created_at: record.created_at,
+        made_by: record.made_by,
         attempt: record.attempt,
         refused_by: record.refused_by,
         lost_on: record.lost_on,

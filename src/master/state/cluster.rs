@@ -242,7 +242,7 @@ impl State {
                 Ok(_) => Verdict::Accepted,
                 Err(Misfit::Step(_, Refused::AlreadySo)) => verdict,
                 Err(Misfit::Step(_, Refused::Backward)) => Verdict::Stale,
-                Err(Misfit::NoTask(_) | Misfit::NoNode(_)) => Verdict::Unknown,
+                Err(Misfit::NoTask(_) | Misfit::NoNode(_) | Misfit::NoToken(_)) => Verdict::Unknown,
             };
         }
         verdict
@@ -307,6 +307,7 @@ impl State {
             let unreserve = Change::Advanced { task, step: Step::Unreserve };
             let _ = self.commit(&mut nodes, &mut tasks, unreserve, now);
         }
+        self.end_tokens_of(id, &mut nodes, &mut tasks, now);
         let at = self.commit(&mut nodes, &mut tasks, Change::NodeForgotten { node: id.clone() }, now);
         Ok(at.ok().map(|at| AsOf { value: (), at }))
     }

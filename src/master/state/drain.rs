@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::{AsOf, State};
 use crate::control::change::Change;
 use crate::control::drain;
+use crate::master::reach::Reach;
 use crate::model::id::{AttemptKey, NodeId, TaskId};
-use crate::model::node::{Availability, NodeAddress};
+use crate::model::node::Availability;
 use crate::model::task::{Step, Task};
 use crate::model::time::Now;
 
@@ -20,8 +21,8 @@ pub struct Preparation {
     pub task: Arc<Task>,
     /// The node that keeps the place.
     pub node: NodeId,
-    /// Where it is reached.
-    pub address: NodeAddress,
+    /// How it is reached.
+    pub reach: Reach,
 }
 
 /// An attempt that its node is to end now, so that the next one can run elsewhere.
@@ -29,8 +30,8 @@ pub struct Preparation {
 pub struct Move {
     /// Which one.
     pub attempt: AttemptKey,
-    /// Where its node is reached.
-    pub address: NodeAddress,
+    /// How its node is reached.
+    pub reach: Reach,
     /// Between TERM and KILL.
     pub grace: Duration,
 }
@@ -62,9 +63,9 @@ impl State {
             .filter(|entry| entry.task.moving.is_none() && entry.task.holds_place_on().is_some());
         let preparation = |task: &Arc<Task>| {
             let node = task.reserved.clone()?;
-            let address = nodes.get(&node)?.node().registration.address.clone();
+            let reach = self.reach(nodes.get(&node)?.node());
             let attempt = task.key();
-            Some(Preparation { attempt, task: Arc::clone(task), node, address })
+            Some(Preparation { attempt, task: Arc::clone(task), node, reach })
         };
         let found = waits_for_it.filter_map(|entry| preparation(&entry.task)).collect();
         AsOf { value: found, at: self.position(&*tasks) }
@@ -92,10 +93,10 @@ impl State {
             return None;
         }
         let owner = nodes.get(task.holds_place_on()?)?;
-        let address = owner.node().registration.address.clone();
+        let reach = self.reach(owner.node());
         let grace = task.grace();
         let change = Change::Advanced { task: attempt.task.clone(), step: Step::Move { at: now.wall } };
         let at = self.commit(&mut nodes, &mut tasks, change, now).ok()?;
-        Some(AsOf { value: Move { attempt: attempt.clone(), address, grace }, at })
+        Some(AsOf { value: Move { attempt: attempt.clone(), reach, grace }, at })
     }
 }

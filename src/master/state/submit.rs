@@ -8,8 +8,8 @@ use crate::api::wire::spec::Creation as Wanted;
 use crate::canary::{Canary, sings};
 use crate::control::change::{Change, Creation, KeyUse, NewTask};
 use crate::control::tasks::{Ambiguous, Found};
-use crate::model::id::TaskName;
-use crate::model::node::NodeAddress;
+use crate::master::reach::Reach;
+use crate::model::id::{TaskName, TokenId};
 use crate::model::task::{Step, StopIntent, Task};
 use crate::model::time::Now;
 
@@ -69,8 +69,8 @@ impl From<StoreFull> for ForgetError {
 pub struct StopOutcome {
     /// The task, with the intent or at its end.
     pub task: Arc<Task>,
-    /// Where its node is reached, if a node must be told.
-    pub address: Option<NodeAddress>,
+    /// How its node is reached, if a node must be told.
+    pub reach: Option<Reach>,
 }
 
 impl State {
@@ -80,6 +80,21 @@ impl State {
     /// An idempotency key stands in the way, or they can't be stored.
     pub fn create(
         &self,
+        wanted: Vec<Wanted>,
+        batch: bool,
+        key: Option<KeyUse>,
+        now: Now,
+    ) -> Result<AsOf<Arc<Creation>>, CreateError> {
+        self.create_by(None, wanted, batch, key, now)
+    }
+
+    /// As [`State::create`], for whoever showed this token.
+    ///
+    /// # Errors
+    /// As [`State::create`].
+    pub fn create_by(
+        &self,
+        made_by: Option<TokenId>,
         wanted: Vec<Wanted>,
         batch: bool,
         key: Option<KeyUse>,
@@ -103,6 +118,7 @@ impl State {
             batch: batch.then(|| self.ids.batch(now.wall)),
             tasks: wanted.into_iter().flat_map(|one| self.expand(one, now)).collect(),
             key,
+            made_by,
         };
         let change = Change::Created(creation.clone());
         let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
@@ -144,8 +160,8 @@ impl State {
         let _ = self.commit(&mut nodes, &mut tasks, Change::Advanced { task: id.clone(), step }, now);
         Ok(tasks.entry(&id).map(|entry| {
             let node = entry.task.holds_place_on().and_then(|node| nodes.get(node));
-            let address = node.map(|node| node.node().registration.address.clone());
-            AsOf { value: StopOutcome { task: Arc::clone(&entry.task), address }, at: entry.changed }
+            let reach = node.map(|node| self.reach(node.node()));
+            AsOf { value: StopOutcome { task: Arc::clone(&entry.task), reach }, at: entry.changed }
         }))
     }
 

@@ -155,7 +155,9 @@ fn closed_nodes<'h>(facts: &Facts<'h>) -> HashMap<&'h NodeId, Moment> {
             | Change::Advanced { .. }
             | Change::Forgotten { .. }
             | Change::Registered { .. }
-            | Change::Status { .. } => {}
+            | Change::Status { .. }
+            | Change::TokenMade { .. }
+            | Change::TokenEnded { .. } => {}
         }
     }
     closed

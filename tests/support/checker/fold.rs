@@ -158,7 +158,9 @@ impl<'h> Fold<'h> {
             Change::Registered { .. }
             | Change::Availability { .. }
             | Change::Status { .. }
-            | Change::NodeForgotten { .. } => {}
+            | Change::NodeForgotten { .. }
+            | Change::TokenMade { .. }
+            | Change::TokenEnded { .. } => {}
         }
     }
 

@@ -75,7 +75,9 @@ impl<'h> Loads<'h> {
             | Change::Forgotten { .. }
             | Change::Availability { .. }
             | Change::Status { .. }
-            | Change::NodeForgotten { .. } => {}
+            | Change::NodeForgotten { .. }
+            | Change::TokenMade { .. }
+            | Change::TokenEnded { .. } => {}
         }
     }
 

@@ -50,7 +50,9 @@ pub(super) fn judge(facts: &Facts<'_>, found: &mut Findings) {
             | Change::Forgotten { .. }
             | Change::Registered { .. }
             | Change::Status { .. }
-            | Change::NodeForgotten { .. } => {}
+            | Change::NodeForgotten { .. }
+            | Change::TokenMade { .. }
+            | Change::TokenEnded { .. } => {}
         }
     }
 }

@@ -141,7 +141,9 @@ fn observe<'h>(
         Change::Created(_)
         | Change::Advanced { .. }
         | Change::Forgotten { .. }
-        | Change::Availability { .. } => {}
+        | Change::Availability { .. }
+        | Change::TokenMade { .. }
+        | Change::TokenEnded { .. } => {}
     }
 }
 
