@@ -23,6 +23,7 @@ use crate::master::state::{AsOf, State};
 use crate::master::stats::StatsDesk;
 use crate::model::id::NodeId;
 use crate::model::node::NodeAddress;
+use crate::model::policy::Policy;
 use crate::rest;
 use crate::runtime::supervise::Stop;
 
@@ -44,18 +45,20 @@ pub struct Api {
     state: Arc<State>,
     dispatcher: Arc<Dispatcher>,
     stats: Arc<StatsDesk>,
+    policy: Arc<Policy>,
     stop: Stop,
 }
 
 impl Api {
-    /// Answers from this state.
-    pub const fn new(
-        state: Arc<State>,
-        dispatcher: Arc<Dispatcher>,
-        stats: Arc<StatsDesk>,
-        stop: Stop,
-    ) -> Self {
-        Self { state, dispatcher, stats, stop }
+    /// Answers from this state, under the built-in policy.
+    pub fn new(state: Arc<State>, dispatcher: Arc<Dispatcher>, stats: Arc<StatsDesk>, stop: Stop) -> Self {
+        Self { state, dispatcher, stats, policy: Arc::default(), stop }
+    }
+
+    /// The same, under this policy.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        Self { policy: Arc::new(policy), ..self }
     }
 
     /// The handler of each route. A route without one doesn't compile.

@@ -144,6 +144,7 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     let mut supervisor = Supervisor::default();
     let stats = Arc::new(StatsDesk::default());
     let api = Api::new(Arc::clone(&state), Arc::clone(&dispatcher), Arc::clone(&stats), supervisor.stop());
+    let api = api.under(settings.policy.clone());
     let serving = ServeSettings {
         caps: settings.caps.clone(),
         body_limit: handlers::body_limit,

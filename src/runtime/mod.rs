@@ -6,7 +6,9 @@
 pub mod clock;
 pub mod data_dir;
 pub mod logging;
+pub mod policy_file;
 pub mod settings;
 pub mod signals;
 pub mod supervise;
+pub mod toml_text;
 pub mod values;

@@ -3,7 +3,7 @@
 //! Each file is one thread or one job. [`heartbeat`] asks the master what this node is to run; [`desired`] holds that
 //! against what there is, by the rules of [`crate::control::reconcile`]; [`crew`] starts one [`monitor`] thread per
 //! attempt, which carries out what the attempt's [`walk`] through its life asks for; [`reporter`] tells the master until it has answered; [`logs`]
-//! keeps and shows what containers wrote; [`lease`] ends what a cut-off node must not run; [`outbox`] keeps ends that
+//! keeps and shows what containers wrote; [`guard`] asks the engine only what the node's policy allows; [`lease`] ends what a cut-off node must not run; [`outbox`] keeps ends that
 //! no container tells; [`handlers`] answers requests, [`images`] and [`stats`] those that the Engine has to be asked for.
 //!
 //! Nothing here decides where a task runs: the heartbeat's reply says what this node is to run, and that is all
@@ -12,6 +12,7 @@
 mod crew;
 pub mod desired;
 mod errands;
+mod guard;
 mod handlers;
 mod heartbeat;
 pub mod hold;
@@ -62,6 +63,7 @@ use crate::runtime::signals::Signals;
 use crate::runtime::supervise::Supervisor;
 use crate::worker::crew::Crew;
 use crate::worker::desired::Desired;
+use crate::worker::guard::Guard;
 use crate::worker::handlers::Api;
 use crate::worker::heartbeat::Heartbeat;
 use crate::worker::identity::Identity;
@@ -168,6 +170,7 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartEr
     if settings.remove_all {
         return remove_all::run(&identity, &settings.node_id, &*engine, out).map_err(StartError::Engine);
     }
+    let engine = guarded(engine, settings);
     let mut supervisor = Supervisor::default();
     let (parts, channels) = Parts::new(settings, &identity, engine, &supervisor)?;
     let desired = Arc::clone(&parts.ground.desired);
@@ -196,6 +199,16 @@ fn open_engine(kind: &EngineKind) -> Result<Arc<dyn Engine>, StartError> {
             Arc::new(engine.map_err(StartError::Engine)?)
         }
     })
+}
+
+/// The engine as everybody here has it: under the node's policy.
+fn guarded(engine: Arc<dyn Engine>, settings: &Settings) -> Arc<dyn Engine> {
+    let host = match &settings.engine {
+        EngineKind::Docker(host) => host.as_deref(),
+        EngineKind::Hollow => None,
+    };
+    let own = guard::own_paths(&settings.data_dir, host);
+    Arc::new(Guard::new(engine, settings.policy.clone(), &own))
 }
 
 fn offer(settings: &Settings, address: SocketAddr) -> Offer {
