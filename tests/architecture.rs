@@ -154,7 +154,7 @@ fn what_has_one_home_is_named_there_alone() {
         ("ureq::", "src/http/client.rs src/engine/"),
         ("redb::", "src/store/"),
         ("pico_args::", "src/runtime/settings.rs src/cli/"),
-        ("toml::", "src/cli/apply/"),
+        ("toml::", "src/cli/apply/ src/runtime/policy_file.rs src/runtime/toml_text.rs"),
         ("Instant::now", "src/runtime/clock.rs"),
         ("SystemTime::now", "src/runtime/clock.rs"),
         ("thread::Builder", "src/runtime/supervise.rs"),

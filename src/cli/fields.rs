@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::api::wire::millis;
-use crate::api::wire::spec::{MAX_COUNT, PortWire, RestartWire, TaskRequest};
+use crate::api::wire::spec::{MAX_COUNT, MountWire, PortWire, RestartWire, TaskRequest};
 use crate::model::id::TaskName;
+use crate::model::mount::{self, CleanPath, Mount, Mounts};
 use crate::model::spec::{LONGEST_WAIT, Labels, PortMapping, Ports, Protocol, Variables};
 use crate::model::time::parse_duration;
 
@@ -92,6 +93,37 @@ pub(crate) fn ports(ports: Vec<PortWire>) -> Result<Vec<PortWire>, String> {
     Ok(ports)
 }
 
+/// `SOURCE:TARGET`, `SOURCE:TARGET:ro`. A path with a colon in it can only be said to the API.
+///
+/// # Errors
+/// It is neither, or one of the paths can't be.
+pub(crate) fn mount(text: &str) -> Result<MountWire, String> {
+    let refuse = || format!("{text:?} must be SOURCE:TARGET or SOURCE:TARGET:ro");
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, read_only) = match parts[..] {
+        [source, target] | [source, target, "rw"] => (source, target, false),
+        [source, target, "ro"] => (source, target, true),
+        _ => return Err(refuse()),
+    };
+    source.parse::<CleanPath>().map_err(|error| format!("the source {error}"))?;
+    mount::target(target).map_err(|error| format!("the target {error}"))?;
+    Ok(MountWire { source: source.to_owned(), target: target.to_owned(), read_only })
+}
+
+/// All mounts of a task.
+///
+/// # Errors
+/// Names the target that is asked for twice; or there are too many.
+pub(crate) fn mounts(mounts: Vec<MountWire>) -> Result<Vec<MountWire>, String> {
+    let checked = |one: &MountWire| {
+        let (source, target) = (one.source.parse()?, mount::target(&one.target)?);
+        Ok(Mount { source, target, read_only: one.read_only })
+    };
+    let all = mounts.iter().map(checked).collect::<Result<Vec<_>, _>>();
+    all.and_then(Mounts::new).map_err(|error| error.to_string())?;
+    Ok(mounts)
+}
+
 /// A network's name.
 ///
 /// # Errors
@@ -100,7 +132,7 @@ pub(crate) fn network(text: &str) -> Result<String, String> {
     match text {
         // `host` is the policy's to refuse.
         "bridge" | "none" | "node" | "host" => Ok(text.to_owned()),
-        other => Err(format!("{other:?} must be bridge, none or node")),
+        other => Err(format!("{other:?} must be bridge, none, node or host")),
     }
 }
 
@@ -173,7 +205,7 @@ pub(crate) enum Clash {
 
 /// Finds two fields that don't go together, and says why the first one can't be.
 pub(crate) fn contradiction(request: &TaskRequest) -> Option<(Clash, String)> {
-    let network = request.network.as_deref().filter(|network| matches!(*network, "none" | "node"));
+    let network = request.network.as_deref().filter(|network| matches!(*network, "none" | "node" | "host"));
     if let Some(network) = network.filter(|_| request.ports.is_some()) {
         return Some((Clash::Ports, format!("the network {network} has no ports to publish")));
     }
@@ -223,6 +255,29 @@ mod tests {
     }
 
     #[test]
+    fn a_mount_has_two_paths_and_may_be_read_only() {
+        let read = |text: &str| mount(text).map(|one| (one.source, one.target, one.read_only));
+        let is = |read_only| Ok(("/srv/x".to_owned(), "/data".to_owned(), read_only));
+        assert_eq!(read("/srv/x:/data"), is(false));
+        assert_eq!(read("/srv/x:/data:rw"), is(false));
+        assert_eq!(read("/srv/x:/data:ro"), is(true));
+        for (bad, says) in [
+            ("/srv/x", "\"/srv/x\" must be SOURCE:TARGET"),
+            ("/srv/x:/data:ro:z", "\"/srv/x:/data:ro:z\" must be"),
+            ("/srv/x:/data:z", "\"/srv/x:/data:z\" must be"),
+            ("data:/data", "the source \"data\" must be an absolute path"),
+            ("/srv/../x:/data", "the source \"/srv/../x\" must not hold . or .."),
+            ("/srv/x:/proc/1", "the target \"/proc/1\" must not be /proc"),
+            ("/srv/x:/", "the target must not be /"),
+        ] {
+            let error = mount(bad).expect_err(bad);
+            assert!(error.starts_with(says), "{bad}: {error}");
+        }
+        let twice = mounts(["/a:/t", "/b:/t"].map(|text| mount(text).unwrap()).to_vec());
+        assert_eq!(twice, Err("the target \"/t\" is asked for twice".to_owned()));
+    }
+
+    #[test]
     fn fields_that_do_not_go_together() {
         let ports = Some(vec![port("80:80").unwrap()]);
         let request = |network: &str| TaskRequest {
@@ -232,7 +287,7 @@ mod tests {
             ..TaskRequest::default()
         };
         assert_eq!(contradiction(&request("bridge")), None);
-        for network in ["none", "node"] {
+        for network in ["none", "node", "host"] {
             assert_eq!(contradiction(&request(network)).unwrap().0, Clash::Ports);
         }
         let counted = |letters: usize, count| TaskRequest {

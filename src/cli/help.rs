@@ -64,7 +64,9 @@ Creates a task and prints its id. Everything after -- replaces the image's comma
   -p, --publish HOST:CONTAINER[/udp]    publish a port on the node. Again for more
   --cpu N                        CPU limit: 500m, 1.5
   --memory SIZE                  memory limit: 256Mi, 1G
-  --network bridge|none|node     [bridge]
+  --network bridge|none|node|host    [bridge]; host only where the policy allows it
+  -v, --mount SOURCE:TARGET[:ro]     a folder or file of the node, if the policy allows it. Again for more
+  --capability NAME              beyond what containers may anyway, if the policy allows it. Again for more
   --pull missing|always|never    [missing]
   -u, --user USER                user of the command: 1000, nobody:nogroup
   -w, --workdir DIR              folder that the command starts in
@@ -261,6 +263,8 @@ The file holds a table for each task. name and image must be there; all else is 
   cpu = \"500m\"
   memory = \"256Mi\"
   network = \"bridge\"
+  mounts = [\"/srv/data:/data:ro\"]
+  capabilities = [\"NET_ADMIN\"]
   pull = \"missing\"
   user = \"nobody\"
   workdir = \"/srv\"

@@ -336,6 +336,11 @@ pub enum EngineError {
         /// In the Engine's words.
         why: String,
     },
+    /// This node's policy doesn't allow it, so the engine wasn't asked.
+    Forbidden {
+        /// What is refused, and by which rule.
+        why: String,
+    },
     /// The answer makes no sense.
     Malformed {
         /// What was asked.
@@ -356,6 +361,7 @@ impl EngineError {
             | Self::Pull { .. }
             | Self::Rejected { .. }
             | Self::Failed { .. }
+            | Self::Forbidden { .. }
             | Self::Malformed { .. } => false,
         }
     }
@@ -374,7 +380,7 @@ impl fmt::Display for EngineError {
             Self::NameTaken { name } => write!(f, "the container name {name} is taken"),
             Self::ImageMissing { image } => write!(f, "no such image: {image}"),
             Self::Pull { image, why } => write!(f, "pull {image}: {why}"),
-            Self::Rejected { why, .. } => f.write_str(why),
+            Self::Rejected { why, .. } | Self::Forbidden { why } => f.write_str(why),
             Self::Failed { operation, why } => write!(f, "{operation}: {why}"),
             Self::Malformed { operation, why } => {
                 write!(f, "{operation}: an answer that makes no sense: {why}")

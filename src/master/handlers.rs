@@ -25,6 +25,7 @@ use crate::master::reach::Reach;
 use crate::master::state::{AsOf, State};
 use crate::master::stats::StatsDesk;
 use crate::model::id::NodeId;
+use crate::model::policy::Policy;
 use crate::rest;
 use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
@@ -48,19 +49,26 @@ pub struct Api {
     dispatcher: Arc<Dispatcher>,
     stats: Arc<StatsDesk>,
     access: Arc<Access>,
+    policy: Arc<Policy>,
     stop: Stop,
 }
 
 impl Api {
-    /// Answers from this state to those who are let in.
-    pub const fn new(
+    /// Answers from this state to those who are let in, under the built-in policy.
+    pub fn new(
         state: Arc<State>,
         dispatcher: Arc<Dispatcher>,
         stats: Arc<StatsDesk>,
         access: Arc<Access>,
         stop: Stop,
     ) -> Self {
-        Self { state, dispatcher, stats, access, stop }
+        Self { state, dispatcher, stats, access, policy: Arc::default(), stop }
+    }
+
+    /// The same, under this policy.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        Self { policy: Arc::new(policy), ..self }
     }
 
     /// The handler of each route. A route without one doesn't compile.

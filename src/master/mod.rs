@@ -159,6 +159,7 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     let access = Arc::new(if settings.insecure { Access::open() } else { Access::by_tokens() });
     let (one, pushes, desk) = (Arc::clone(&state), Arc::clone(&dispatcher), Arc::clone(&stats));
     let api = Api::new(one, pushes, desk, access, supervisor.stop());
+    let api = api.under(settings.policy.clone());
     let serving = ServeSettings {
         caps: settings.caps.clone(),
         body_limit: handlers::body_limit,

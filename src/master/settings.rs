@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::http::Caps;
+use crate::model::policy::Policy;
 use crate::model::time::parse_duration;
 use crate::runtime::logging;
+use crate::runtime::policy_file;
 use crate::runtime::settings::{Environment, Flags, SettingsError};
 use crate::runtime::values::{
     count, default_data_dir, folder, listen_address, millis, positive_millis, refuse_open_address,
@@ -33,7 +35,7 @@ Usage: podling-master [FLAGS]
   --max-connections N             in all                                         [4096]
   --max-connections-per-address N from one address                               [1024]
   --node-addresses CIDR,...       where nodes may live; accepted, not used yet
-  --policy FILE                   what tasks may ask for; accepted, not used yet
+  --policy FILE                   what tasks may ask for of a node's own         [nothing]
   --tls-cert F, --tls-key F       accepted, not used yet
   --accept-state                  ends a quarantine: what this master doesn't know is stopped
   --insecure                      listen beyond loopback without TLS and tokens
@@ -84,6 +86,8 @@ pub struct Settings {
     pub retain: Duration,
     /// Connections, in all and from one address.
     pub caps: Caps,
+    /// What tasks may ask for.
+    pub policy: Policy,
     /// Whether what the store holds is the truth, whatever nodes still run.
     pub accept_state: bool,
     /// Whether it may listen beyond loopback unprotected.
@@ -124,6 +128,7 @@ impl Settings {
                     .unwrap_or(defaults.per_address),
                 ..defaults
             },
+            policy: flags.value("--policy", policy_file::read)?.unwrap_or_default(),
             accept_state: flags.switch("--accept-state")?,
             insecure: flags.switch("--insecure")?,
             log_level: flags.value("--log-level", logging::parse_level)?.unwrap_or(log::LevelFilter::Info),
@@ -138,7 +143,7 @@ impl Settings {
 
 /// Flags that are part of the contract and of a later version: read, so that a script can name them already.
 fn accept_what_is_to_come(flags: &mut Flags) -> Result<(), SettingsError> {
-    for flag in ["--policy", "--node-addresses", "--tls-cert", "--tls-key"] {
+    for flag in ["--node-addresses", "--tls-cert", "--tls-key"] {
         flags.value(flag, |text| Ok::<_, String>(text.to_owned()))?;
     }
     Ok(())
@@ -196,6 +201,7 @@ mod tests {
             (vec!["--store", "etcd://127.0.0.1:2379"], "--store: etcd is not supported yet"),
             (vec!["--listen", "0.0.0.0:8080"], "--listen: 0.0.0.0:8080 is not loopback"),
             (vec!["--listen", "nonsense"], "--listen: \"nonsense\" is not ADDRESS:PORT"),
+            (vec!["--policy", "/no/such.toml"], "--policy: /no/such.toml: No such file"),
             (vec!["serve"], "unexpected argument \"serve\""),
             (vec!["backup"], "backup: FILE is missing"),
             (vec!["restore", "--data-dir", "d"], "restore: FILE is missing"),
@@ -207,6 +213,6 @@ mod tests {
         assert!(read(&["--listen", "0.0.0.0:8080", "--insecure"]).is_ok());
         let restore = read(&["restore", "f", "--data-dir", "d"]).unwrap();
         assert_eq!(restore.command, Command::Restore("f".into()));
-        assert!(read(&["--policy", "p.toml", "--accept-state", "--node-addresses", "10.0.0.0/8"]).is_ok());
+        assert!(read(&["--accept-state", "--node-addresses", "10.0.0.0/8"]).is_ok());
     }
 }

@@ -6,7 +6,9 @@
 
 pub mod access;
 pub mod id;
+pub mod mount;
 pub mod node;
+pub mod policy;
 pub mod resources;
 pub mod restart;
 pub mod spec;

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::model::mount::{Capabilities, Mounts};
 use crate::model::resources::{CpuMillis, MemoryBytes};
 use crate::model::restart::Restart;
 
@@ -58,6 +59,10 @@ pub struct TaskSpec {
     pub memory: Option<MemoryBytes>,
     /// Which network the container gets.
     pub network: Network,
+    /// What of the node is mounted in the container.
+    pub mounts: Mounts,
+    /// What the container may do beyond the Engine's own set of capabilities.
+    pub capabilities: Capabilities,
     /// When the image is pulled.
     pub pull: PullPolicy,
     /// The user that the command runs as; None: the image's.
@@ -88,6 +93,8 @@ impl TaskSpec {
             cpu: None,
             memory: None,
             network: Network::default(),
+            mounts: Mounts::default(),
+            capabilities: Capabilities::default(),
             pull: PullPolicy::default(),
             user: None,
             workdir: None,
@@ -332,6 +339,8 @@ pub enum Network {
     Bridge,
     /// Loopback alone.
     None,
+    /// The node's own: every address and port of it.
+    Host,
 }
 
 impl Network {
@@ -340,6 +349,7 @@ impl Network {
         match self {
             Self::Bridge => "bridge",
             Self::None => "none",
+            Self::Host => "host",
         }
     }
 }

@@ -6,9 +6,11 @@
 pub mod clock;
 pub mod data_dir;
 pub mod logging;
+pub mod policy_file;
 pub mod random;
 pub mod settings;
 pub mod signals;
 pub mod supervise;
 pub mod token_file;
+pub mod toml_text;
 pub mod values;

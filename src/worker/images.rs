@@ -193,7 +193,7 @@ impl Pull {
         let end = loop {
             match news.try_recv() {
                 Ok(News::Progress(_)) => {}
-                Ok(News::Done(Err(error @ EngineError::Pull { .. }))) => {
+                Ok(News::Done(Err(error @ (EngineError::Pull { .. } | EngineError::Forbidden { .. })))) => {
                     break Self::Failed { why: error.to_string(), at: now };
                 }
                 // It worked, or the Engine went away: either way the Engine is asked next.

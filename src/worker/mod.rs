@@ -2,9 +2,11 @@
 //!
 //! Each file is one thread or one job. [`heartbeat`] asks the master what this node is to run; [`desired`] holds that
 //! against what there is, by the rules of [`crate::control::reconcile`]; [`crew`] starts one [`monitor`] thread per
-//! attempt, which carries out what the attempt's [`walk`] through its life asks for; [`reporter`] tells the master until it has answered; [`logs`]
-//! keeps and shows what containers wrote; [`lease`] ends what a cut-off node must not run; [`outbox`] keeps ends that
-//! no container tells; [`handlers`] answers requests, [`images`] and [`stats`] those that the Engine has to be asked for.
+//! attempt, which carries out what the attempt's [`walk`] through its life asks for; [`reporter`] tells the master until
+//! it has answered; [`logs`] keeps and shows what containers wrote; [`guard`] says who may ask this node, and [`policed`]
+//! asks the Engine only what the node's policy allows; [`lease`] ends what a cut-off node must not run; [`outbox`] keeps
+//! ends that no container tells; [`handlers`] answers requests, [`images`] and [`stats`] those that the Engine has to be
+//! asked for.
 //!
 //! Nothing here decides where a task runs: the heartbeat's reply says what this node is to run, and that is all
 //! that it runs.
@@ -29,6 +31,7 @@ pub mod meter;
 mod monitor;
 pub mod offer;
 mod outbox;
+mod policed;
 mod pulls;
 mod remove_all;
 pub mod reporter;
@@ -78,6 +81,7 @@ use crate::worker::membership::Membership;
 use crate::worker::monitor::Ground;
 use crate::worker::offer::Offer;
 use crate::worker::outbox::Outbox;
+use crate::worker::policed::Policed;
 use crate::worker::pulls::Pulls;
 use crate::worker::reporter::{Event, Reporter};
 use crate::worker::settings::{EngineKind, Settings};
@@ -178,6 +182,7 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartEr
     if settings.remove_all {
         return remove_all::run(&identity, &settings.node_id, &*engine, out).map_err(StartError::Engine);
     }
+    let engine = policed(engine, settings);
     let mut supervisor = Supervisor::default();
     let (parts, channels) = Parts::new(settings, &identity, engine, &supervisor)?;
     let desired = Arc::clone(&parts.ground.desired);
@@ -217,6 +222,16 @@ fn ticket(settings: &Settings, has_token: bool) -> Result<Option<Ticket>, StartE
         Some(Err(_)) if !settings.token_is_named && !has_token => Ok(None),
         Some(_) | None => Ok(ticket),
     }
+}
+
+/// The engine as everybody here has it: under the node's policy.
+fn policed(engine: Arc<dyn Engine>, settings: &Settings) -> Arc<dyn Engine> {
+    let host = match &settings.engine {
+        EngineKind::Docker(host) => host.as_deref(),
+        EngineKind::Hollow => None,
+    };
+    let own = policed::own_paths(&settings.data_dir, host);
+    Arc::new(Policed::new(engine, settings.policy.clone(), &own))
 }
 
 fn offer(settings: &Settings, address: SocketAddr) -> Offer {

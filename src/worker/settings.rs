@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use crate::model::id::NodeId;
 use crate::model::node::NodeAddress;
+use crate::model::policy::Policy;
 use crate::model::resources::{CpuMillis, MemoryBytes, parse_cpu, parse_memory};
 use crate::runtime::logging;
+use crate::runtime::policy_file;
 use crate::runtime::settings::{Environment, Flags, SettingsError};
 use crate::runtime::token_file;
 use crate::runtime::values::{
@@ -35,6 +37,7 @@ Usage: podling-worker [FLAGS]
   --engine-concurrency N   calls that create, start, look or remove at a time             [4]
   --log-max-bytes SIZE     kept of one attempt's log                                   [10Mi]
   --log-total-bytes SIZE   kept of all logs                                             [1Gi]
+  --policy FILE            what tasks may ask for of this node                     [nothing]
   --drain-on-exit          TERM ends the containers first, in order
   --remove-all             removes every container of this node, and exits
   --token-file F           a join word, or a token that may add nodes; used once  [this machine's master's]
@@ -91,6 +94,8 @@ pub struct Settings {
     pub log_max_bytes: u64,
     /// What is kept of all logs.
     pub log_total_bytes: u64,
+    /// What tasks may ask for of this node.
+    pub policy: Policy,
     /// Whether TERM ends the containers first.
     pub drain_on_exit: bool,
     /// Whether to remove every container of this node and exit.
@@ -141,6 +146,7 @@ impl Settings {
             engine_concurrency: flags.value("--engine-concurrency", count)?.unwrap_or(4),
             log_max_bytes: flags.value("--log-max-bytes", bytes)?.unwrap_or(10 << 20),
             log_total_bytes: flags.value("--log-total-bytes", bytes)?.unwrap_or(1 << 30),
+            policy: flags.value("--policy", policy_file::read)?.unwrap_or_default(),
             drain_on_exit: flags.switch("--drain-on-exit")?,
             remove_all: flags.switch("--remove-all")?,
             log_level: flags.value("--log-level", logging::parse_level)?.unwrap_or(log::LevelFilter::Info),
@@ -272,6 +278,7 @@ mod tests {
             (vec!["--engine", "podman"], "--engine: \"podman\" must be docker or hollow"),
             (vec!["--listen", "0.0.0.0:1"], "--listen: 0.0.0.0:1 is not loopback"),
             (vec!["--log-max-bytes", "0"], "--log-max-bytes: must be 1 or more"),
+            (vec!["--policy", "/no/such.toml"], "--policy: /no/such.toml: No such file"),
             (vec!["--colour"], "unknown flag --colour"),
         ] {
             let error = read(&words).expect_err(says);

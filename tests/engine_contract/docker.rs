@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use podling::engine::{ContainerRequest, EngineError, LogItem, LogRequest, Phase, Stream};
 use podling::model::id::ContainerId;
+use podling::model::mount::{Capabilities, Mount, Mounts};
 use podling::model::resources::{CpuMillis, MemoryBytes};
 use podling::model::spec::{Labels, Network, PortMapping, Ports, Protocol, TaskSpec, Variables};
 use serde_json::{Value, json};
@@ -51,10 +52,83 @@ fn a_container_is_made_as_asked_and_no_other_way() {
     assert_eq!(host["LogConfig"]["Type"], json!("local"));
     assert_eq!(host["LogConfig"]["Config"]["max-size"], json!("5242880"));
     assert_eq!((&host["Privileged"], &host["AutoRemove"]), (&json!(false), &json!(false)));
+    for absent in ["Binds", "Mounts", "CapAdd", "CapDrop", "Devices", "VolumesFrom", "DeviceRequests"] {
+        assert!(host.get(absent).is_none_or(is_empty), "{absent}: {}", host[absent]);
+    }
+    assert_eq!(
+        (&host["PidMode"], &host["UTSMode"], &host["UsernsMode"]),
+        (&json!(""), &json!(""), &json!(""))
+    );
+    assert!(matches!(host["IpcMode"].as_str(), Some("private" | "shareable")), "{}", host["IpcMode"]);
     assert_eq!(raw["Config"]["Tty"], json!(false));
     let labels = &raw["Config"]["Labels"];
     assert_eq!((&labels["team"], &labels["podling.attempt"]), (&json!("a"), &json!("1")));
     assert_eq!(labels["podling.cluster"], json!(rig.owner.cluster.as_str()));
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+}
+
+fn mount(source: &std::path::Path, target: &str, read_only: bool) -> Mount {
+    let source = source.to_str().unwrap().parse().unwrap();
+    Mount { source, target: target.parse().unwrap(), read_only }
+}
+
+#[test]
+fn what_is_mounted_is_there_as_it_was_asked_for() {
+    let rig = Rig::docker();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("note"), "hello\n").unwrap();
+    let mounts = Mounts::new(vec![mount(folder.path(), "/ro", true), mount(folder.path(), "/rw", false)]);
+    let script = "cat /ro/note; echo x > /ro/new && exit 9; echo y > /rw/new";
+    let spec = TaskSpec { mounts: mounts.unwrap(), ..program(script, &[]) };
+    let id = rig.run_to_end(spec);
+    assert_eq!(rig.engine.inspect(id.as_str()).unwrap().exit_code, 0);
+    assert_eq!(written(&rig, &id, Stream::Stdout), b"hello\n");
+    assert_eq!(std::fs::read(folder.path().join("new")).unwrap(), b"y\n");
+    let raw = inspect_raw(&id);
+    for shown in raw["Mounts"].as_array().unwrap() {
+        assert_eq!((&shown["Type"], &shown["Propagation"]), (&json!("bind"), &json!("private")), "{shown}");
+        assert_eq!(shown["RW"], json!(shown["Destination"] == "/rw"));
+    }
+    assert_eq!(raw["HostConfig"]["SecurityOpt"], json!(["no-new-privileges"]));
+}
+
+#[test]
+fn a_source_that_is_not_there_is_not_made() {
+    let rig = Rig::docker();
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let mounts = Mounts::new(vec![mount(&missing, "/data", false)]).unwrap();
+    let refused = rig.engine.create(&rig.request(TaskSpec { mounts, ..exits(0) }));
+    assert!(
+        matches!(&refused, Err(EngineError::Rejected { why, .. }) if why.contains("does not exist")),
+        "{refused:?}"
+    );
+    assert!(!missing.exists());
+}
+
+/// The effective set of the first process, a bit for each capability.
+fn capabilities_of(rig: &Rig, spec: TaskSpec) -> u64 {
+    let id = rig.run_to_end(spec);
+    let hex = String::from_utf8(written(rig, &id, Stream::Stdout)).unwrap();
+    u64::from_str_radix(hex.trim(), 16).unwrap()
+}
+
+#[test]
+fn a_capability_is_added_to_the_engines_own_and_the_network_is_the_nodes_where_asked() {
+    const NET_ADMIN: u64 = 1 << 12;
+    const SYS_ADMIN: u64 = 1 << 21;
+    let rig = Rig::docker();
+    let spec = program("sed -n 's/^CapEff:.//p' /proc/self/status", &[]);
+    let plain = capabilities_of(&rig, spec.clone());
+    assert_eq!(plain & (NET_ADMIN | SYS_ADMIN), 0, "{plain:x}");
+    let capabilities = Capabilities::new(["NET_ADMIN".parse().unwrap()]);
+    assert_eq!(capabilities_of(&rig, TaskSpec { capabilities, ..spec }), plain | NET_ADMIN);
+    let id = rig.run_to_end(TaskSpec { network: Network::Host, ..exits(0) });
+    assert_eq!(inspect_raw(&id)["HostConfig"]["NetworkMode"], json!("host"));
+    assert_eq!(inspect_raw(&id)["HostConfig"]["Privileged"], json!(false));
 }
 
 #[test]

@@ -21,6 +21,8 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
+use crate::model::policy::Refusal;
+
 pub use time::{format_time, parse_time};
 
 /// What is wrong with a request's body.
@@ -56,6 +58,11 @@ impl Mistake {
     /// A field, or a value of it, that isn't built.
     pub fn not_supported(field: impl Into<String>, why: impl fmt::Display) -> Self {
         Self { kind: MistakeKind::NotSupported, field: field.into(), why: why.to_string() }
+    }
+
+    /// Something that the policy doesn't allow.
+    pub fn policy(refusal: Refusal) -> Self {
+        Self { kind: MistakeKind::Policy, field: refusal.field, why: refusal.why }
     }
 
     /// The same mistake inside something larger.

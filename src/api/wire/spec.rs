@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Mistake, MistakeKind, millis, present};
+use super::{Mistake, millis, present};
 use crate::model::id::TaskName;
+use crate::model::mount::{self, Capabilities, Mount, Mounts};
 use crate::model::resources::{CpuMillis, MemoryBytes};
 use crate::model::restart::{Restart, RestartPolicy};
 use crate::model::spec::{
@@ -79,9 +80,12 @@ pub struct TaskRequest {
     /// Secrets. Not built.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Value>,
-    /// Mounts. Not built.
+    /// What of the node is mounted in the container; where the policy allows it.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub mounts: Option<Value>,
+    pub mounts: Option<Vec<MountWire>>,
+    /// Capabilities beyond the Engine's own set; where the policy allows them.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<String>>,
 }
 
 /// A restart policy.
@@ -127,6 +131,19 @@ fn tcp() -> String {
     "tcp".to_owned()
 }
 
+/// A folder or file of the node, mounted in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountWire {
+    /// The node's path.
+    pub source: String,
+    /// The container's path.
+    pub target: String,
+    /// Whether the container may not write to it; absent: it may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+}
+
 /// A checked request: what is to be created.
 #[derive(Clone, Debug)]
 pub struct Creation {
@@ -158,9 +175,8 @@ impl TryFrom<TaskRequest> for Creation {
 }
 
 fn refuse_what_is_not_built(request: &TaskRequest) -> Result<(), Mistake> {
-    let unbuilt = [("secrets", request.secrets.is_some()), ("mounts", request.mounts.is_some())];
-    if let Some((field, _)) = unbuilt.into_iter().find(|(_, given)| *given) {
-        return Err(Mistake::not_supported(field, "is not supported yet"));
+    if request.secrets.is_some() {
+        return Err(Mistake::not_supported("secrets", "is not supported yet"));
     }
     Ok(())
 }
@@ -188,9 +204,15 @@ pub struct SpecWire {
     /// Memory limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// `bridge` or `none`.
+    /// `bridge`, `none` or `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+    /// What of the node is mounted in the container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<MountWire>,
+    /// Capabilities beyond the Engine's own set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
     /// `missing`, `always`, `never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull: Option<String>,
@@ -228,6 +250,8 @@ impl From<TaskRequest> for SpecWire {
             cpu_millis: request.cpu_millis,
             memory_bytes: request.memory_bytes,
             network: request.network,
+            mounts: request.mounts.unwrap_or_default(),
+            capabilities: request.capabilities.unwrap_or_default(),
             pull: request.pull,
             user: request.user,
             workdir: request.workdir,
@@ -247,6 +271,11 @@ impl From<&TaskSpec> for SpecWire {
             container: port.container,
             protocol: port.protocol.as_str().to_owned(),
         };
+        let mount = |mount: &Mount| MountWire {
+            source: mount.source.to_string(),
+            target: mount.target.to_string(),
+            read_only: mount.read_only,
+        };
         Self {
             image: spec.image.as_str().to_owned(),
             command: spec.command.clone(),
@@ -256,6 +285,8 @@ impl From<&TaskSpec> for SpecWire {
             cpu_millis: spec.cpu.map(|cpu| cpu.0),
             memory_bytes: spec.memory.map(|memory| memory.0),
             network: Some(spec.network.as_str().to_owned()),
+            mounts: spec.mounts.as_slice().iter().map(mount).collect(),
+            capabilities: spec.capabilities.iter().map(|one| one.as_str().to_owned()).collect(),
             pull: Some(spec.pull.as_str().to_owned()),
             user: spec.user.as_ref().map(|user| user.as_str().to_owned()),
             workdir: spec.workdir.as_ref().map(|folder| folder.as_str().to_owned()),
@@ -274,7 +305,7 @@ impl TryFrom<SpecWire> for TaskSpec {
     fn try_from(wire: SpecWire) -> Result<Self, Mistake> {
         let network = network(wire.network.as_deref())?;
         let ports = ports(&wire.ports)?;
-        if network == Network::None && !ports.as_slice().is_empty() {
+        if network != Network::Bridge && !ports.as_slice().is_empty() {
             return Err(Mistake::invalid("ports", "need the network bridge"));
         }
         if let Some(nul) = wire.command.iter().position(|word| word.contains('\0')) {
@@ -289,6 +320,8 @@ impl TryFrom<SpecWire> for TaskSpec {
             cpu: amount("cpu_millis", wire.cpu_millis, 1_000_000_000)?.map(CpuMillis),
             memory: amount("memory_bytes", wire.memory_bytes, 1 << 62)?.map(MemoryBytes),
             network,
+            mounts: mounts(&wire.mounts)?,
+            capabilities: capabilities(&wire.capabilities)?,
             pull: field("pull", wire.pull.as_deref().map_or(Ok(PullPolicy::default()), str::parse))?,
             user: field("user", wire.user.as_deref().map(str::parse).transpose())?,
             workdir: field("workdir", wire.workdir.as_deref().map(str::parse).transpose())?,
@@ -333,13 +366,28 @@ fn network(word: Option<&str>) -> Result<Network, Mistake> {
         None | Some("bridge") => Ok(Network::Bridge),
         Some("none") => Ok(Network::None),
         Some("node") => Err(Mistake::not_supported("network", "node is not supported yet")),
-        Some("host") => Err(Mistake {
-            kind: MistakeKind::Policy,
-            field: "network".to_owned(),
-            why: "the policy does not allow host".to_owned(),
-        }),
-        Some(other) => Err(Mistake::invalid("network", format!("{other:?} must be bridge, none or node"))),
+        Some("host") => Ok(Network::Host),
+        Some(other) => {
+            Err(Mistake::invalid("network", format!("{other:?} must be bridge, none, node or host")))
+        }
     }
+}
+
+fn mounts(wire: &[MountWire]) -> Result<Mounts, Mistake> {
+    let mount = |(index, mount): (usize, &MountWire)| {
+        Ok(Mount {
+            source: field(&format!("mounts[{index}].source"), mount.source.parse())?,
+            target: field(&format!("mounts[{index}].target"), mount::target(&mount.target))?,
+            read_only: mount.read_only,
+        })
+    };
+    let mounts = wire.iter().enumerate().map(mount).collect::<Result<Vec<_>, Mistake>>()?;
+    field("mounts", Mounts::new(mounts))
+}
+
+fn capabilities(wire: &[String]) -> Result<Capabilities, Mistake> {
+    let one = |(index, name): (usize, &String)| field(&format!("capabilities[{index}]"), name.parse());
+    wire.iter().enumerate().map(one).collect::<Result<Vec<_>, Mistake>>().map(Capabilities::new)
 }
 
 fn ports(wire: &[PortWire]) -> Result<Ports, Mistake> {
@@ -353,7 +401,7 @@ fn ports(wire: &[PortWire]) -> Result<Ports, Mistake> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read;
+    use super::super::{MistakeKind, read};
     use super::*;
 
     fn create(json: &str) -> Result<Creation, Mistake> {
@@ -378,6 +426,8 @@ mod tests {
         let creation = create(
             r#"{"name":"web","image":"nginx:1","command":["a","b"],"env":{"K":"V"},"labels":{"l":"1"},
                 "ports":[{"host":8080,"container":80}],"cpu_millis":500,"memory_bytes":268435456,"network":"bridge",
+                "mounts":[{"source":"/srv/x","target":"/x"},{"source":"/srv/y","target":"/y","read_only":true}],
+                "capabilities":["NET_ADMIN","KILL"],
                 "pull":"always","user":"1000:1000","workdir":"/srv","pending_timeout_ms":0,"stop_grace_ms":5,
                 "restart":{"policy":"on-failure","max":2},"constraints":{"disk":"ssd"},"on_node_lost":"reschedule"}"#,
         );
@@ -390,7 +440,9 @@ mod tests {
     #[test]
     fn a_spec_of_before_a_field_was_known_has_its_default() {
         let wire: SpecWire = serde_json::from_str(r#"{"image":"nginx"}"#).unwrap();
-        assert_eq!(TaskSpec::try_from(wire).unwrap().on_node_lost, OnNodeLost::Fail);
+        let spec = TaskSpec::try_from(wire).unwrap();
+        assert_eq!(spec.on_node_lost, OnNodeLost::Fail);
+        assert_eq!((spec.mounts, spec.capabilities), (Mounts::default(), Capabilities::default()));
     }
 
     #[test]
@@ -415,6 +467,28 @@ mod tests {
                 r#"{"name":"web","image":"x","network":"none","ports":[{"host":9,"container":1}]}"#,
                 "ports: need",
             ),
+            (
+                r#"{"name":"web","image":"x","network":"host","ports":[{"host":9,"container":1}]}"#,
+                "ports: need",
+            ),
+            (r#"{"name":"web","image":"x","mounts":[{"source":"/a"}]}"#, "mounts[0]: missing field `target`"),
+            (
+                r#"{"name":"web","image":"x","mounts":[{"source":"/a","target":"/b","mode":"rw"}]}"#,
+                "mounts[0].mode: unknown field",
+            ),
+            (
+                r#"{"name":"web","image":"x","mounts":[{"source":"a","target":"/b"}]}"#,
+                "mounts[0].source: \"a\"",
+            ),
+            (
+                r#"{"name":"web","image":"x","mounts":[{"source":"/a","target":"/dev/x"}]}"#,
+                "mounts[0].target: \"/dev/x\" must not be /dev",
+            ),
+            (
+                r#"{"name":"web","image":"x","mounts":[{"source":"/a","target":"/b"},{"source":"/c","target":"/b"}]}"#,
+                "mounts: the target \"/b\" is asked for twice",
+            ),
+            (r#"{"name":"web","image":"x","capabilities":["KILL","ALL"]}"#, "capabilities[1]: \"ALL\""),
             (r#"{"name":"web","image":"x","count":0}"#, "count: must be 1 to 100000"),
             (r#"{"name":"web","image":"x","on_node_lost":"pray"}"#, "on_node_lost: \"pray\""),
             (
@@ -434,10 +508,9 @@ mod tests {
 
     #[test]
     fn what_is_not_built_says_so() {
-        for extra in [r#""network":"node""#, r#""secrets":[]"#, r#""mounts":[]"#] {
+        for extra in [r#""network":"node""#, r#""secrets":[]"#] {
             let (kind, text) = refused(&format!(r#"{{"name":"web","image":"x",{extra}}}"#));
             assert_eq!(kind, MistakeKind::NotSupported, "{extra}: {text}");
         }
-        assert_eq!(refused(r#"{"name":"web","image":"x","network":"host"}"#).0, MistakeKind::Policy);
     }
 }

@@ -24,6 +24,8 @@ const FIELDS: &[(&str, &str)] = &[
     ("cpu_millis", "cpu"),
     ("memory_bytes", "memory"),
     ("network", "network"),
+    ("mounts", "mounts"),
+    ("capabilities", "capabilities"),
     ("pull", "pull"),
     ("user", "user"),
     ("workdir", "workdir"),
@@ -52,13 +54,15 @@ fn settled(field: &str, value: Option<&Value>) -> Value {
         "on_node_lost" => json!("fail"),
         "restart" => json!({"policy": "never"}),
         "stop_grace_ms" => json!(millis(DEFAULT_STOP_GRACE)),
-        "command" | "ports" => json!([]),
+        "command" | "ports" | "mounts" | "capabilities" => json!([]),
         "env" | "labels" | "constraints" => json!({}),
         _ => Value::Null,
     };
     let mut value = value.cloned().unwrap_or_else(default);
-    if let Some(ports) = value.as_array_mut().filter(|_| field == "ports") {
-        ports.sort_by_key(ToString::to_string);
+    let has_no_order = matches!(field, "ports" | "mounts" | "capabilities");
+    if let Some(items) = value.as_array_mut().filter(|_| has_no_order) {
+        items.sort_by_key(ToString::to_string);
+        items.dedup();
     }
     value
 }
@@ -105,6 +109,14 @@ fn shown(field: &str, value: &Value) -> String {
             };
             ports.iter().map(port).collect::<Vec<_>>().join(",")
         }
+        ("mounts", Value::Array(mounts)) => {
+            let mount = |mount: &Value| {
+                let part = |name: &str| mount.get(name).map(plain).unwrap_or_default();
+                let end = if mount.get("read_only") == Some(&Value::Bool(true)) { ":ro" } else { "" };
+                format!("{}:{}{end}", part("source"), part("target"))
+            };
+            mounts.iter().map(mount).collect::<Vec<_>>().join(",")
+        }
         (_, Value::Object(pairs)) => texts(pairs),
         (_, Value::Array(words)) => words.iter().map(plain).collect::<Vec<_>>().join(" "),
         (_, Value::Null) => String::new(),
@@ -149,6 +161,11 @@ mod tests {
         let ports = json!({"ports": [{"host": 2, "container": 2, "protocol": "tcp"},
                                      {"host": 1, "container": 1, "protocol": "udp"}]});
         assert_eq!(differences(&wanted("ports = [\"1:1/udp\", \"2:2\"]"), &task(ports)), [""; 0]);
+        let mounts = json!({"mounts": [{"source": "/a", "target": "/b"},
+                                       {"source": "/c", "target": "/d", "read_only": true}],
+                            "capabilities": ["KILL", "NET_ADMIN"]});
+        let asked = "mounts = [\"/c:/d:ro\", \"/a:/b\"]\ncapabilities = [\"NET_ADMIN\", \"KILL\", \"KILL\"]";
+        assert_eq!(differences(&wanted(asked), &task(mounts)), [""; 0]);
         let command = json!({"command": ["a", "b"]});
         assert_eq!(differences(&wanted("command = [\"b\", \"a\"]"), &task(command)), ["command a b → b a"]);
     }
@@ -173,6 +190,13 @@ mod tests {
                 "env can't be compared, because this token may not see the values: A",
             ),
             ("network = \"none\"", json!({}), "network bridge → none"),
+            ("mounts = [\"/srv/x:/x:ro\"]", json!({}), "mounts none → /srv/x:/x:ro"),
+            (
+                "mounts = [\"/srv/x:/x\"]",
+                json!({"mounts": [{"source": "/srv/x", "target": "/x", "read_only": true}]}),
+                "mounts /srv/x:/x:ro → /srv/x:/x",
+            ),
+            ("", json!({"capabilities": ["KILL"]}), "capabilities KILL → none"),
         ] {
             assert_eq!(differences(&wanted(lines), &task(fields)), [says], "{lines}");
         }

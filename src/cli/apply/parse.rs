@@ -9,14 +9,16 @@ use std::fmt;
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use crate::api::wire::spec::{MAX_COUNT, TaskRequest};
 use crate::cli::args::nearest;
 use crate::cli::fields::{self, Clash, checked, numbered};
 use crate::model::id::TaskName;
+use crate::model::mount::Capability;
 use crate::model::resources::{parse_cpu, parse_memory};
 use crate::model::spec::{ImageRef, PullPolicy, UserName, WorkDir};
+use crate::runtime::toml_text::{FileError, Text, TomlText, in_order};
 
 /// Where in the environment one of several equals finds its number.
 const INDEX: &str = "PODLING_INDEX";
@@ -32,6 +34,8 @@ const KEYS: &[&str] = &[
     "cpu",
     "memory",
     "network",
+    "mounts",
+    "capabilities",
     "pull",
     "user",
     "workdir",
@@ -42,21 +46,6 @@ const KEYS: &[&str] = &[
     "stop_grace",
     "count",
 ];
-
-/// What is wrong with a file, and where. Lines and columns count from 1, columns in characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileError {
-    line: usize,
-    column: usize,
-    why: String,
-}
-
-impl fmt::Display for FileError {
-    /// `12:3: why`, to follow the file's name and a colon.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.line, self.column, self.why)
-    }
-}
 
 /// One task that the file asks for. Of an entry with a `count` there are as many, each with its number.
 #[derive(Clone, Debug)]
@@ -72,17 +61,14 @@ pub(crate) struct Wish {
 /// # Errors
 /// Says what is wrong, and where.
 pub(crate) fn parse(text: &str) -> Result<Vec<Wish>, FileError> {
-    let file = File { text };
-    let root = DeTable::parse(text).map_err(|error| {
-        let why = error.message().trim().replace('\n', ", ");
-        file.refuse(&error.span().unwrap_or(0..0), why)
-    })?;
+    let file = File { text: TomlText::new(text) };
+    let root = file.text.parse()?;
     let mut entries = Vec::new();
     for (key, value) in in_order(root.get_ref()) {
         if key.get_ref() != "task" {
             return Err(file.unknown(key, &["task"]));
         }
-        let tables = file.list(value, "task must be written as [[task]]")?;
+        let tables = file.text.list(value, "task must be written as [[task]]")?;
         for table in tables {
             entries.push(file.entry(table)?);
         }
@@ -93,15 +79,6 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Wish>, FileError> {
     file.wishes(entries)
 }
 
-/// The keys and values of a table, as they stand in the file.
-fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Spanned<Text<'i>>, &'a Spanned<DeValue<'i>>)> {
-    let mut pairs: Vec<_> = table.iter().collect();
-    pairs.sort_by_key(|(key, _)| key.span().start);
-    pairs
-}
-
-type Text<'i> = std::borrow::Cow<'i, str>;
-
 /// A `[[task]]`, read.
 struct Entry {
     request: TaskRequest,
@@ -111,15 +88,12 @@ struct Entry {
 
 /// The file, to say where something is in it.
 struct File<'t> {
-    text: &'t str,
+    text: TomlText<'t>,
 }
 
 impl File<'_> {
     fn refuse(&self, at: &Range<usize>, why: impl fmt::Display) -> FileError {
-        let before = self.text.get(..at.start).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.matches('\n').count() + 1;
-        FileError { line, column: before[line_start..].chars().count() + 1, why: why.to_string() }
+        self.text.refuse(at, why)
     }
 
     fn unknown(&self, key: &Spanned<Text<'_>>, known: &[&str]) -> FileError {
@@ -181,6 +155,15 @@ impl File<'_> {
             "cpu" => request.cpu_millis = Some(of.text(parse_cpu)?.0),
             "memory" => request.memory_bytes = Some(of.text(parse_memory)?.0),
             "network" => request.network = Some(of.text(fields::network)?),
+            "mounts" => {
+                let mounts = of.texts(fields::mount)?;
+                request.mounts =
+                    Some(of.checked(fields::mounts(mounts))?).filter(|mounts| !mounts.is_empty());
+            }
+            "capabilities" => {
+                let names = of.texts(checked::<Capability>)?;
+                request.capabilities = Some(names).filter(|names| !names.is_empty());
+            }
             "pull" => request.pull = Some(of.text(checked::<PullPolicy>)?),
             "user" => request.user = Some(of.text(checked::<UserName>)?),
             "workdir" => request.workdir = Some(of.text(checked::<WorkDir>)?),
@@ -196,15 +179,6 @@ impl File<'_> {
             _ => return Err(self.unknown(key, KEYS)),
         }
         Ok(())
-    }
-
-    fn list<'a, 'i>(
-        &self,
-        value: &'a Spanned<DeValue<'i>>,
-        must_be: &str,
-    ) -> Result<&'a [Spanned<DeValue<'i>>], FileError> {
-        let list = value.get_ref().as_array().map(|list| &list[..]);
-        list.ok_or_else(|| self.refuse(&value.span(), must_be))
     }
 
     /// One wish for each task that the entries ask for. No two may have the same name.
@@ -273,7 +247,7 @@ impl Field<'_, '_, '_> {
     }
 
     fn texts<T, E: fmt::Display>(&self, read: impl Fn(&str) -> Result<T, E>) -> Result<Vec<T>, FileError> {
-        let list = self.file.list(self.value, &format!("{}: must be a list: [\"…\"]", self.name))?;
+        let list = self.file.text.list(self.value, &format!("{}: must be a list: [\"…\"]", self.name))?;
         let one = |value| read(self.text_of(value)?).map_err(|why| self.refuse(value, why));
         list.iter().map(one).collect()
     }

@@ -242,11 +242,11 @@ mod tests {
     #[test]
     fn every_flag_has_its_field() {
         let line = "web --image nginx -e K=V -e E= -e SHELL -e NOWHERE -l team=a -p 8080:80 -p 53:53/udp --cpu 500m \
-                    --memory 256Mi --network bridge --pull never -u 1000 -w /srv --constraint disk=ssd \
+                    --memory 256Mi --network bridge -v /srv/x:/x --mount=/y:/y:ro --capability NET_ADMIN --pull never -u 1000 -w /srv --constraint disk=ssd \
                     --restart on-failure:2 --on-node-lost reschedule --pending-timeout 1.5s --count 3";
         assert_eq!(
             body(line),
-            r#"{"name":"web","image":"nginx","env":{"E":"","K":"V","SHELL":"/bin/sh"},"labels":{"team":"a"},"ports":[{"host":8080,"container":80,"protocol":"tcp"},{"host":53,"container":53,"protocol":"udp"}],"cpu_millis":500,"memory_bytes":268435456,"network":"bridge","pull":"never","user":"1000","workdir":"/srv","constraints":{"disk":"ssd"},"restart":{"policy":"on-failure","max":2},"on_node_lost":"reschedule","pending_timeout_ms":1500,"count":3}"#
+            r#"{"name":"web","image":"nginx","env":{"E":"","K":"V","SHELL":"/bin/sh"},"labels":{"team":"a"},"ports":[{"host":8080,"container":80,"protocol":"tcp"},{"host":53,"container":53,"protocol":"udp"}],"cpu_millis":500,"memory_bytes":268435456,"network":"bridge","pull":"never","user":"1000","workdir":"/srv","constraints":{"disk":"ssd"},"restart":{"policy":"on-failure","max":2},"on_node_lost":"reschedule","pending_timeout_ms":1500,"count":3,"mounts":[{"source":"/srv/x","target":"/x"},{"source":"/y","target":"/y","read_only":true}],"capabilities":["NET_ADMIN"]}"#
         );
     }
 
@@ -276,7 +276,7 @@ mod tests {
             ("web --image x -p 1:2/sctp", "-p: \"sctp\" must be tcp or udp"),
             ("web --image x --cpu lots", "--cpu: \"lots\" is not an amount of CPU"),
             ("web --image x --memory 1Kb", "--memory: \"1Kb\" is not a size"),
-            ("web --image x --network lan", "--network: \"lan\" must be bridge, none or node"),
+            ("web --image x --network lan", "--network: \"lan\" must be bridge, none, node or host"),
             ("web --image x --pull maybe", "--pull: \"maybe\" must be missing, always or never"),
             ("web --image x --restart often", "--restart: \"often\" must be never, on-failure[:N] or always"),
             ("web --image x --restart always:3", "--restart: \"always:3\": always takes no number"),
@@ -291,6 +291,10 @@ mod tests {
             ("web --image x --constraint d=a --constraint d=b", "--constraint: no node has both d=a and d=b"),
             ("web --image x -p 80:1 -p 80:2", "-p: host port 80/tcp is asked for twice"),
             ("web --image x -p 80:1 --network none", "-p: the network none has no ports to publish"),
+            ("web --image x -v /srv/x", "-v: \"/srv/x\" must be SOURCE:TARGET or SOURCE:TARGET:ro"),
+            ("web --image x -v /a:/t -v /b:/t", "-v: the target \"/t\" is asked for twice"),
+            ("web --image x --capability ALL", "--capability: \"ALL\" is no capability"),
+            ("web --image x -p 80:1 --network host", "-p: the network host has no ports to publish"),
             ("web --image x -p 80:1 --network node", "-p: the network node has no ports to publish"),
             (
                 "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggg --image x --count 2",

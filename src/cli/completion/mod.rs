@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(found("run web --restart on"), ["on-failure"]);
         assert_eq!(found("run web --network=no"), ["--network=none", "--network=node"]);
         assert_eq!(found("run web --network = b"), ["bridge"], "as bash splits it");
-        assert_eq!(found("run web --network ="), ["bridge", "none", "node"], "as bash splits it");
+        assert_eq!(found("run web --network ="), ["bridge", "none", "node", "host"], "as bash splits it");
         assert_eq!(found("--master http : //localhost : 1 stop w"), ["Living:w"], "as bash splits it");
         assert_eq!(found("ps -o js"), ["json"]);
         assert_eq!(found("ps --status run"), ["running"]);

@@ -168,6 +168,13 @@ impl Sheet {
         for mapping in &spec.ports {
             self.line("Port", &port(mapping));
         }
+        for mount in &spec.mounts {
+            let end = if mount.read_only { " (read only)" } else { "" };
+            self.line("Mount", &format!("{} on {}{end}", mount.source, mount.target));
+        }
+        if !spec.capabilities.is_empty() {
+            self.line("Capability", &spec.capabilities.join(", "));
+        }
         for (key, value) in &spec.env {
             self.line("Env", &format!("{key}={value}"));
         }

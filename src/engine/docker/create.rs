@@ -2,14 +2,20 @@
 //!
 //! A pure function from [`ContainerRequest`] to a JSON body. What a user may not choose is set here, for every
 //! container: no new privileges, a bound on processes, a bound on the log, no restarts by the Engine, no
-//! terminal. What isn't named can't be asked for: there is no field for privileges, devices, capabilities or
-//! host paths.
+//! terminal. What isn't named can't be asked for: there is no field for devices, namespaces or security options.
+//! Mounts, capabilities and the node's network are here as they were asked for: whether they are allowed was asked
+//! before. Capabilities are added to the Engine's default set, of which nothing is dropped: what images expect of
+//! `docker run` they get.
+//!
+//! A mount never brings along what is mounted inside its source, because Engines before 25 make `read_only` nothing
+//! but the topmost one; and neither side ever sees what the other mounts later.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::engine::{ContainerRequest, LABEL_ATTEMPT, LABEL_CLUSTER, LABEL_LEASE, LABEL_NODE, LABEL_TASK};
+use crate::model::mount::Mount;
 use crate::model::resources::CpuMillis;
 use crate::model::spec::{PortMapping, TaskSpec};
 
@@ -40,12 +46,12 @@ pub(super) struct Body<'a> {
     labels: BTreeMap<&'a str, String>,
     exposed_ports: BTreeMap<String, Nothing>,
     tty: bool,
-    host_config: HostConfig,
+    host_config: HostConfig<'a>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct HostConfig {
+struct HostConfig<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     nano_cpus: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +61,11 @@ struct HostConfig {
     memory_swap: Option<u64>,
     restart_policy: RestartPolicy,
     network_mode: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mounts: Vec<BindMount<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cap_add: Vec<&'static str>,
+    privileged: bool,
     port_bindings: BTreeMap<String, Vec<PortBinding>>,
     log_config: LogConfig,
     security_opt: [&'static str; 1],
@@ -74,6 +85,24 @@ struct RestartPolicy {
 #[serde(rename_all = "PascalCase")]
 struct PortBinding {
     host_port: String,
+}
+
+/// Unlike `Binds`, it fails where the source isn't there, instead of making a folder of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct BindMount<'a> {
+    r#type: &'static str,
+    source: &'a str,
+    target: &'a str,
+    read_only: bool,
+    bind_options: BindOptions,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct BindOptions {
+    propagation: &'static str,
+    non_recursive: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -106,8 +135,8 @@ impl<'a> Body<'a> {
     }
 }
 
-impl HostConfig {
-    fn of(spec: &TaskSpec, log_max_bytes: u64) -> Self {
+impl<'a> HostConfig<'a> {
+    fn of(spec: &'a TaskSpec, log_max_bytes: u64) -> Self {
         let memory = spec.memory.map(|memory| memory.0);
         Self {
             nano_cpus: spec.cpu.map(|cpu| cpu.max(LEAST_CPU).0.saturating_mul(1_000_000)),
@@ -115,6 +144,9 @@ impl HostConfig {
             memory_swap: memory,
             restart_policy: RestartPolicy { name: "no" },
             network_mode: spec.network.as_str(),
+            mounts: spec.mounts.as_slice().iter().map(bind_mount).collect(),
+            cap_add: spec.capabilities.iter().map(|one| one.as_str()).collect(),
+            privileged: false,
             port_bindings: port_bindings(spec.ports.as_slice()),
             log_config: log_config(log_max_bytes),
             security_opt: ["no-new-privileges"],
@@ -147,6 +179,16 @@ fn labels(request: &ContainerRequest) -> BTreeMap<&str, String> {
     let lease = request.spec.on_node_lost.is_leased().then(|| (LABEL_LEASE, "1".to_owned()));
     // Order: ours come last and win.
     users.chain(ours).chain(lease).collect()
+}
+
+fn bind_mount(mount: &Mount) -> BindMount<'_> {
+    BindMount {
+        r#type: "bind",
+        source: mount.source.as_str(),
+        target: mount.target.as_str(),
+        read_only: mount.read_only,
+        bind_options: BindOptions { propagation: "private", non_recursive: true },
+    }
 }
 
 fn port_name(port: &PortMapping) -> String {
@@ -183,8 +225,9 @@ mod tests {
     use super::*;
     use crate::engine::{ContainerKey, Owner};
     use crate::model::id::Attempt;
+    use crate::model::mount::{Capabilities, Mounts};
     use crate::model::resources::MemoryBytes;
-    use crate::model::spec::{Labels, OnNodeLost, Ports, Protocol, Variables};
+    use crate::model::spec::{Labels, Network, OnNodeLost, Ports, Protocol, Variables};
 
     fn request() -> ContainerRequest {
         let map = |k: &str, v: &str| BTreeMap::from([(k.to_owned(), v.to_owned())]);
@@ -229,6 +272,7 @@ mod tests {
                 "MemorySwap": 64 << 20,
                 "RestartPolicy": {"Name": "no"},
                 "NetworkMode": "bridge",
+                "Privileged": false,
                 "PortBindings": {"80/tcp": [{"HostPort": "8080"}, {"HostPort": "8081"}]},
                 "LogConfig": {
                     "Type": "local",
@@ -241,6 +285,35 @@ mod tests {
             },
         });
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn what_of_the_node_was_asked_for_is_said_and_no_more() {
+        let mut request = request();
+        let mount = |target: &str, read_only| Mount {
+            source: "/srv/data".parse().unwrap(),
+            target: target.parse().unwrap(),
+            read_only,
+        };
+        let spec = TaskSpec {
+            network: Network::Host,
+            ports: Ports::default(),
+            mounts: Mounts::new(vec![mount("/a", true), mount("/b", false)]).unwrap(),
+            capabilities: Capabilities::new(["NET_ADMIN".parse().unwrap()]),
+            ..(*request.spec).clone()
+        };
+        request.spec = Arc::new(spec);
+        let host = &serde_json::to_value(Body::of(&request)).unwrap()["HostConfig"];
+        let bind = |target: &str, read_only: bool| {
+            json!({"Type": "bind", "Source": "/srv/data", "Target": target, "ReadOnly": read_only,
+                   "BindOptions": {"Propagation": "private", "NonRecursive": true}})
+        };
+        assert_eq!(host["Mounts"], json!([bind("/a", true), bind("/b", false)]));
+        assert_eq!((&host["NetworkMode"], &host["CapAdd"]), (&json!("host"), &json!(["NET_ADMIN"])));
+        assert_eq!(
+            (&host["Privileged"], &host["SecurityOpt"]),
+            (&json!(false), &json!(["no-new-privileges"]))
+        );
     }
 
     #[test]

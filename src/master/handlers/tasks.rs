@@ -43,6 +43,7 @@ impl Api {
         let key = idempotency_key(request, caller)?;
         let is_array = request.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
         let wanted = if is_array { wanted_array(&request.body)? } else { vec![wanted_one(request)?] };
+        self.check_policy(&wanted, is_array)?;
         let counted = wanted.first().is_some_and(|one| one.count.is_some()) && !is_array;
         if self.state.journal().is_full() {
             return Err(Problem::unavailable("busy", "too many changes wait for the disk"));
@@ -62,6 +63,18 @@ impl Api {
             created_reply(&created.value)
         };
         Ok(Answer::Reply(AsOf { value: response, at: created.at }))
+    }
+
+    /// Whether each of them may be as it asks to be.
+    fn check_policy(&self, wanted: &[Wanted], is_array: bool) -> Result<(), Problem> {
+        for (index, one) in wanted.iter().enumerate() {
+            if let Err(refusal) = self.policy.check(&one.spec) {
+                let mistake = wire::Mistake::policy(refusal);
+                let mistake = if is_array { mistake.inside(&format!("[{index}]")) } else { mistake };
+                return Err(problem_of(&mistake));
+            }
+        }
+        Ok(())
     }
 
     /// GET /tasks

@@ -83,6 +83,7 @@ impl Walk {
             PullNews::Done(Err(error @ EngineError::Pull { .. })) => {
                 self.failed(Reason::ImagePull, error.to_string(), facts)
             }
+            PullNews::Done(Err(EngineError::Forbidden { why })) => self.failed(Reason::Policy, why, facts),
             PullNews::Done(Err(error)) => self.refuse(error.to_string(), facts),
             PullNews::Progress(_) | PullNews::None if self.must_end(facts) => self.end_unstarted(facts),
             PullNews::Progress(progress) => self.busy_with(format!("pulling {progress}"), making),
@@ -116,6 +117,7 @@ impl Walk {
                 self.pull(making)
             }
             Err(EngineError::Rejected { why, .. }) => self.failed(Reason::InvalidSpec, why, facts),
+            Err(EngineError::Forbidden { why }) => self.failed(Reason::Policy, why, facts),
             Err(error) if error.is_retryable() && making.tries < MOST_TRIES => {
                 making.tries += 1;
                 self.pause(Place::CreateAgain(making))

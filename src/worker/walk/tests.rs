@@ -167,6 +167,8 @@ fn a_pull_that_fails_ends_the_attempt_and_an_engine_that_goes_away_refuses_it() 
     };
     let unknown = EngineError::Pull { image: "app:1".to_owned(), why: "manifest unknown".to_owned() };
     assert_eq!(pull(unknown), "keep ended image_pull -");
+    let forbidden = EngineError::Forbidden { why: "image: no".to_owned() };
+    assert_eq!(pull(forbidden), "keep ended policy -");
     assert!(pull(away()).starts_with("keep refused"));
 }
 
@@ -195,6 +197,10 @@ fn what_the_engine_calls_wrong_fails_and_what_it_fails_at_is_refused() {
     let rejected = EngineError::Rejected { operation: "create", why: "no".to_owned() };
     wrong.on("create app:1", Answer::Created(Err(rejected)));
     wrong.says_farewell("ended invalid_spec -", true, false, Verdict::Accepted);
+    let mut denied = new();
+    let forbidden = EngineError::Forbidden { why: "network: no".to_owned() };
+    denied.on("create app:1", Answer::Created(Err(forbidden)));
+    denied.says_farewell("ended policy -", true, false, Verdict::Accepted);
     let mut broken = new();
     broken.on("create app:1", Answer::Created(Err(failed("no space left"))));
     broken.says_farewell("refused start: no space left", true, false, Verdict::Accepted);

@@ -14,6 +14,8 @@ ports = ["8080:80", "53:53/udp"]
 cpu = "500m"
 memory = "256Mi"
 network = "bridge"
+mounts = ["/srv/x:/x", "/srv/y:/y:ro"]
+capabilities = ["NET_ADMIN"]
 pull = "missing"
 user = "nobody"
 workdir = "/srv"
@@ -39,7 +41,7 @@ fn every_key_has_its_field() {
     assert_eq!((wishes.len(), wishes[0].line), (1, 4));
     assert_eq!(
         serde_json::to_string(&wishes[0].request).unwrap(),
-        r#"{"name":"web","image":"nginx:1","command":["nginx","-g","daemon off;"],"env":{"MODE":"fast"},"labels":{"team":"a"},"ports":[{"host":8080,"container":80,"protocol":"tcp"},{"host":53,"container":53,"protocol":"udp"}],"cpu_millis":500,"memory_bytes":268435456,"network":"bridge","pull":"missing","user":"nobody","workdir":"/srv","constraints":{"disk":"ssd"},"restart":{"policy":"on-failure","max":3},"on_node_lost":"reschedule","pending_timeout_ms":300000,"stop_grace_ms":10000}"#
+        r#"{"name":"web","image":"nginx:1","command":["nginx","-g","daemon off;"],"env":{"MODE":"fast"},"labels":{"team":"a"},"ports":[{"host":8080,"container":80,"protocol":"tcp"},{"host":53,"container":53,"protocol":"udp"}],"cpu_millis":500,"memory_bytes":268435456,"network":"bridge","pull":"missing","user":"nobody","workdir":"/srv","constraints":{"disk":"ssd"},"restart":{"policy":"on-failure","max":3},"on_node_lost":"reschedule","pending_timeout_ms":300000,"stop_grace_ms":10000,"mounts":[{"source":"/srv/x","target":"/x"},{"source":"/srv/y","target":"/y","read_only":true}],"capabilities":["NET_ADMIN"]}"#
     );
     for key in KEYS.iter().filter(|key| **key != "count") {
         assert!(WHOLE.contains(&format!("\n{key} = ")), "{key}");

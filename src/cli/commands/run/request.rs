@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use crate::api::wire::spec::TaskRequest;
 use crate::cli::args::{Flag, Words};
 use crate::cli::fields::{self, Clash, checked, pair};
+use crate::model::mount::Capability;
 use crate::model::resources::{parse_cpu, parse_memory};
 use crate::model::spec::{ImageRef, PullPolicy, UserName, WorkDir};
 use crate::runtime::settings::{Environment, SettingsError};
@@ -16,6 +17,7 @@ use crate::runtime::settings::{Environment, SettingsError};
 const ENV: Flag = Flag::Both("-e", "--env");
 const LABEL: Flag = Flag::Both("-l", "--label");
 const PUBLISH: Flag = Flag::Both("-p", "--publish");
+const MOUNT: Flag = Flag::Both("-v", "--mount");
 const CONSTRAINT: Flag = Flag::Long("--constraint");
 const COUNT: Flag = Flag::Long("--count");
 
@@ -28,9 +30,12 @@ pub(super) fn flags(words: &mut Words, environment: Environment) -> Result<TaskR
     let env = words.values(ENV, |text| variable(text, environment))?.into_iter().flatten().collect();
     let labels = words.values(LABEL, pair)?.into_iter().collect();
     let ports = words.values(PUBLISH, fields::port)?;
+    let mounts = words.values(MOUNT, fields::mount)?;
+    let capabilities = words.values(Flag::Long("--capability"), checked::<Capability>)?;
     let constraints = words.values(CONSTRAINT, pair)?;
     words.values(Flag::Long("--secret"), |_| Err::<(), _>("not supported yet")).map(drop)?;
     let ports = of(PUBLISH, fields::ports(ports))?;
+    let mounts = of(MOUNT, fields::mounts(mounts))?;
     let constraints = some(of(CONSTRAINT, fields::constraints(constraints))?);
     Ok(TaskRequest {
         image,
@@ -39,6 +44,8 @@ pub(super) fn flags(words: &mut Words, environment: Environment) -> Result<TaskR
         ports: (!ports.is_empty()).then_some(ports),
         cpu_millis: words.value(Flag::Long("--cpu"), parse_cpu)?.map(|cpu| cpu.0),
         memory_bytes: words.value(Flag::Long("--memory"), parse_memory)?.map(|memory| memory.0),
+        mounts: (!mounts.is_empty()).then_some(mounts),
+        capabilities: (!capabilities.is_empty()).then_some(capabilities),
         network: words.value(Flag::Long("--network"), fields::network)?,
         pull: words.value(Flag::Long("--pull"), checked::<PullPolicy>)?,
         user: words.value(Flag::Both("-u", "--user"), checked::<UserName>)?,
