@@ -73,6 +73,8 @@ pub enum MasterRoute {
     Healthz,
     /// Can it serve?
     Readyz,
+    /// The OpenAPI document.
+    OpenApi,
 }
 
 const fn row<R: Copy>(method: &'static str, pattern: &'static str, needs: Needs, to: R) -> Route<R> {
@@ -105,6 +107,7 @@ pub const MASTER: &[Route<MasterRoute>] = &[
     row("GET", "/api/v1/events", READ, MasterRoute::Events),
     row("GET", "/healthz", Needs::Nothing, MasterRoute::Healthz),
     row("GET", "/readyz", Needs::Nothing, MasterRoute::Readyz),
+    row("GET", "/openapi.json", Needs::Nothing, MasterRoute::OpenApi),
 ];
 
 /// The worker's routes.
@@ -128,6 +131,8 @@ pub enum WorkerRoute {
     Healthz,
     /// Can it serve?
     Readyz,
+    /// The OpenAPI document.
+    OpenApi,
 }
 
 /// The worker's table.
@@ -141,6 +146,7 @@ pub const WORKER: &[Route<WorkerRoute>] = &[
     row("GET", "/api/v1/stats", Needs::Master, WorkerRoute::Stats),
     row("GET", "/healthz", Needs::Nothing, WorkerRoute::Healthz),
     row("GET", "/readyz", Needs::Nothing, WorkerRoute::Readyz),
+    row("GET", "/openapi.json", Needs::Nothing, WorkerRoute::OpenApi),
 ];
 
 /// Looks a request up in a table. `segments` are the path's, percent-decoded.

@@ -81,6 +81,7 @@ impl Api {
             MasterRoute::Events => self.events(request),
             MasterRoute::Healthz => Ok(Answer::now(json(200, &serde_json::json!({"status": "ok"})))),
             MasterRoute::Readyz => Ok(self.readyz()),
+            MasterRoute::OpenApi => Ok(Answer::now(rest::openapi::master(request))),
         }
     }
 
@@ -162,7 +163,8 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::Reports
         | MasterRoute::Events
         | MasterRoute::Healthz
-        | MasterRoute::Readyz => true,
+        | MasterRoute::Readyz
+        | MasterRoute::OpenApi => true,
         MasterRoute::CreateTasks
         | MasterRoute::StopTask
         | MasterRoute::DeleteTask

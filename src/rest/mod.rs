@@ -5,6 +5,7 @@
 //! here knows a task's state.
 
 pub mod log;
+pub mod openapi;
 pub mod query;
 
 use serde::de::DeserializeOwned;
