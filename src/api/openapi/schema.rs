@@ -114,6 +114,11 @@ impl Schema {
         self.with("additionalProperties", false)
     }
 
+    /// Refuses a field beside another that says this.
+    pub(super) fn never_both(self, field: &str, says: &str, other: &str) -> Self {
+        self.with("not", json!({"properties": {field: {"const": says}}, "required": [field, other]}))
+    }
+
     /// What it is, for people.
     pub(super) fn doc(self, text: &str) -> Self {
         self.with("description", text)

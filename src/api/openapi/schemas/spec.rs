@@ -128,5 +128,6 @@ fn restart() -> Schema {
             "Further tries at most; absent: no limit. Not with `never`.",
             Schema::number(1, u32::MAX.into()),
         )
+        .never_both("policy", RestartPolicy::Never.as_str(), "max")
         .doc("A restart policy.")
 }
