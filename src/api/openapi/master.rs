@@ -196,7 +196,7 @@ fn reports() -> Operation {
 }
 
 fn events() -> Operation {
-    let id = || Schema::matching("^(?:0|[0-9]+-[0-9]+(?:-[0-9]+)?)$");
+    let id = || Schema::matching("^(?:0|[0-9]{1,20}-[0-9]{1,20}(?:-[0-9]{1,10})?)$");
     Operation::new(
         "events",
         "What happens",
@@ -205,6 +205,6 @@ fn events() -> Operation {
     .query("after", "Begin after this event; `0`: with the oldest that is kept.", id())
     .query("follow", "Whether to go on when all that is known was told.", Schema::flag().default(true))
     .header("Last-Event-ID", "As `after`, and stronger.", id())
-    .streams("Events.", &[("text/event-stream", Some(Schema::named("Event")))])
+    .streams("Events.", &[("text/event-stream", Schema::named("ServerSentEvent"), Some(Schema::named("Event")))])
     .refuses(&["invalid_event_id"])
 }

@@ -149,13 +149,13 @@ fn openapi() -> Operation {
 /// What of a log may be asked for, and how it is answered.
 fn log_parameters(operation: Operation) -> Operation {
     let streams = Schema::words(&["stdout", "stderr", "both"]).default("both");
-    let lines = ("application/x-ndjson", Some(Schema::named("LogLine")));
+    let lines = ("application/x-ndjson", Schema::text(), Some(Schema::named("LogLine")));
     operation
         .query("follow", "Whether to go on to the task's end.", Schema::flag().default(false))
         .query("tail", "Only the last so many lines.", Schema::count())
         .query("timestamps", "Whether each line begins with its time.", Schema::flag().default(false))
         .query("stream", "Which of the container's outputs.", streams)
         .query("attempt", "Only this attempt's.", schemas::attempt_asked())
-        .streams("The log.", &[("text/plain", None), lines])
+        .streams("The log.", &[("text/plain", Schema::text(), None), lines])
         .refuses(&["attempt_not_found"])
 }

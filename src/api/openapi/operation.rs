@@ -81,12 +81,13 @@ impl Operation {
         self
     }
 
-    /// An answer that may be streamed: text, whose parts are each of a schema where there is one.
-    pub(super) fn streams(mut self, doc: &str, media: &[(&str, Option<Schema>)]) -> Self {
+    /// An answer that may be streamed, in one of several media types, each with its schema. Where an answer holds many
+    /// JSON documents, `x-podling-parts` is the schema of one of them.
+    pub(super) fn streams(mut self, doc: &str, media: &[(&str, Schema, Option<Schema>)]) -> Self {
         let content: Map<String, Value> = media
             .iter()
-            .map(|(kind, parts)| {
-                let mut media = json!({"schema": {"type": "string"}});
+            .map(|(kind, whole, parts)| {
+                let mut media = json!({"schema": Value::from(whole.clone())});
                 if let Some(parts) = parts {
                     media["x-podling-parts"] = parts.clone().into();
                 }

@@ -119,6 +119,11 @@ impl Schema {
         self.with("not", json!({"properties": {field: {"const": says}}, "required": [field, other]}))
     }
 
+    /// That a text holds JSON of this schema.
+    pub(super) fn holds_json(self, schema: Self) -> Self {
+        self.with("contentMediaType", "application/json").with("contentSchema", schema)
+    }
+
     /// What it is, for people.
     pub(super) fn doc(self, text: &str) -> Self {
         self.with("description", text)

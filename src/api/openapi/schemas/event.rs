@@ -9,6 +9,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
     let any = ["TaskEvent", "NodeEvent", "Gap"].map(Schema::named);
     vec![
         ("Event", Schema::any_of(any).doc("The data of one server-sent event.")),
+        ("ServerSentEvent", server_sent()),
         ("TaskEvent", task_event()),
         ("NodeEvent", node_event()),
         ("Gap", gap()),
@@ -17,7 +18,17 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
 
 /// An event's id.
 fn id() -> Schema {
-    Schema::matching("^[0-9]+-[0-9]+(?:-[0-9]+)?$").example("1770000000-42")
+    Schema::matching("^[0-9]{1,20}-[0-9]{1,20}(?:-[0-9]{1,10})?$").example("1770000000-42")
+}
+
+/// One of a stream, as its lines say it. The first holds an id alone: where the stream begins.
+fn server_sent() -> Schema {
+    let kinds = Schema::words(&["task", "node", "gap"]);
+    Schema::object()
+        .may("id", "The event's id.", id())
+        .may("event", "The event's `type`.", kinds)
+        .may("data", "An Event, as JSON on one line.", Schema::text().holds_json(Schema::named("Event")))
+        .doc("One server-sent event.")
 }
 
 fn event(kind: &str) -> Schema {

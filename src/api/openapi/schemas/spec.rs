@@ -12,8 +12,8 @@ use crate::model::spec::{LONGEST_WAIT, Network, OnNodeLost, Protocol, PullPolicy
 
 /// An image's name, as the Engine reads it: `[host[:port]/]path[:tag][@digest]`.
 const IMAGE: &str = concat!(
-    "^(?:(?:localhost|[a-zA-Z0-9][a-zA-Z0-9-]*\\.[a-zA-Z0-9.-]*)(?::\\+?[0-9]+)?/",
-    "|[a-zA-Z0-9][a-zA-Z0-9-]*:\\+?[0-9]+/)?",
+    "^(?:[a-zA-Z0-9][a-zA-Z0-9.-]*:0*(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4})/",
+    "|localhost/|[a-zA-Z0-9][a-zA-Z0-9-]*\\.[a-zA-Z0-9.-]*/)?",
     "[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?(?:/[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)*",
     "(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(?:@[a-zA-Z0-9]+:[a-fA-F0-9]{32,})?$"
 );
