@@ -77,10 +77,14 @@ pub enum MasterRoute {
     EndToken,
     /// Take a node into the cluster.
     Join,
+    /// The same, beside the API's own paths.
+    JoinAtRoot,
     /// Is the process alive?
     Healthz,
     /// Can it serve?
     Readyz,
+    /// The OpenAPI document.
+    OpenApi,
 }
 
 const fn row<R: Copy>(method: &'static str, pattern: &'static str, needs: Needs, to: R) -> Route<R> {
@@ -115,9 +119,10 @@ pub const MASTER: &[Route<MasterRoute>] = &[
     row("GET", "/api/v1/tokens", ADMIN, MasterRoute::ListTokens),
     row("DELETE", "/api/v1/tokens/:id", ADMIN, MasterRoute::EndToken),
     row("POST", "/api/v1/join", Needs::Join, MasterRoute::Join),
-    row("POST", "/join", Needs::Join, MasterRoute::Join),
+    row("POST", "/join", Needs::Join, MasterRoute::JoinAtRoot),
     row("GET", "/healthz", Needs::Nothing, MasterRoute::Healthz),
     row("GET", "/readyz", Needs::Nothing, MasterRoute::Readyz),
+    row("GET", "/openapi.json", Needs::Nothing, MasterRoute::OpenApi),
 ];
 
 /// The worker's routes.
@@ -141,6 +146,8 @@ pub enum WorkerRoute {
     Healthz,
     /// Can it serve?
     Readyz,
+    /// The OpenAPI document.
+    OpenApi,
 }
 
 /// The worker's table.
@@ -154,6 +161,7 @@ pub const WORKER: &[Route<WorkerRoute>] = &[
     row("GET", "/api/v1/stats", Needs::Master, WorkerRoute::Stats),
     row("GET", "/healthz", Needs::Nothing, WorkerRoute::Healthz),
     row("GET", "/readyz", Needs::Nothing, WorkerRoute::Readyz),
+    row("GET", "/openapi.json", Needs::Nothing, WorkerRoute::OpenApi),
 ];
 
 /// Looks a request up in a table. `segments` are the path's, percent-decoded.

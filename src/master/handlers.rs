@@ -101,9 +101,10 @@ impl Api {
             MasterRoute::MakeToken => self.make_token(request, caller),
             MasterRoute::ListTokens => self.list_tokens(request),
             MasterRoute::EndToken => self.end_token(word, caller),
-            MasterRoute::Join => self.join(request, caller),
+            MasterRoute::Join | MasterRoute::JoinAtRoot => self.join(request, caller),
             MasterRoute::Healthz => Ok(self.healthz()),
             MasterRoute::Readyz => Ok(self.readyz()),
+            MasterRoute::OpenApi => Ok(Answer::now(rest::openapi::master(request))),
         }
     }
 
@@ -201,7 +202,8 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::Events
         | MasterRoute::ListTokens
         | MasterRoute::Healthz
-        | MasterRoute::Readyz => true,
+        | MasterRoute::Readyz
+        | MasterRoute::OpenApi => true,
         MasterRoute::CreateTasks
         | MasterRoute::StopTask
         | MasterRoute::DeleteTask
@@ -210,7 +212,8 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::DeleteNode
         | MasterRoute::MakeToken
         | MasterRoute::EndToken
-        | MasterRoute::Join => false,
+        | MasterRoute::Join
+        | MasterRoute::JoinAtRoot => false,
     }
 }
 

@@ -181,7 +181,8 @@ fn is_registry_host(text: &str) -> bool {
     let host_is_sound = !host.is_empty()
         && !host.starts_with(['-', '.'])
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
-    let port_is_sound = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    // A sign is read as part of a number, and is none of a port.
+    let port_is_sound = port.is_none_or(|port| !port.starts_with('+') && port.parse::<u16>().is_ok());
     host_is_sound && port_is_sound && (port.is_some() || host.contains('.') || host == "localhost")
 }
 

@@ -6,6 +6,7 @@
 
 pub mod bearer;
 pub mod log;
+pub mod openapi;
 pub mod query;
 pub mod ticket;
 

@@ -66,6 +66,7 @@ impl Service for Api {
                 responder.send(Response::json(200, &serde_json::json!({"status": "ok"})));
             }
             Ok((WorkerRoute::Readyz, _)) => send(responder, self.readyz()),
+            Ok((WorkerRoute::OpenApi, _)) => responder.send(rest::openapi::worker(&request)),
             Err(problem) => responder.send(problem),
         }
     }
