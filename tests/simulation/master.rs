@@ -194,7 +194,9 @@ impl Master {
             let podling::master::state::Move { attempt, reach, grace } = ended.value;
             let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
             if let Fate::Durable = fate {
-                effects.lock().push(Effect::Push(party(&reach.address), Request::StopThere { attempt, grace_ms }));
+                effects
+                    .lock()
+                    .push(Effect::Push(party(&reach.address), Request::StopThere { attempt, grace_ms }));
             }
         });
     }
