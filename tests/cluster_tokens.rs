@@ -76,13 +76,17 @@ fn refused(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }
 
-/// A raw request without a body: the head of the answer, and its body where it is a problem.
+/// A task that runs for a while, on no Engine.
+fn lasting(name: &str) -> Value {
+    json!({"name": name, "image": "hollow/task", "network": "none", "env": {"HOLLOW_RUN_MS": "600000"}})
+}
+
+/// A raw request without a body.
 fn raw(address: SocketAddr, method: &str, path: &str, token: Option<&str>) -> Reply {
     let shown = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let mut client = wire::Client::new(TcpStream::connect(address).unwrap());
     client.say(format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{shown}Content-Length: 0\r\n\r\n").as_bytes());
-    let is_stream = path == routes::EVENTS;
-    if is_stream { client.head() } else { client.reply() }
+    client.reply()
 }
 
 fn code(reply: &Reply) -> String {
@@ -94,7 +98,8 @@ fn code(reply: &Reply) -> String {
 
 /// A path that fits a pattern.
 fn path_of(pattern: &str) -> String {
-    pattern.replace(":id", "nobody")
+    let path = pattern.replace(":id", "nobody");
+    if path == routes::EVENTS { path + "?follow=false" } else { path }
 }
 
 /// Whether it is for who asks to be told more than that they may not.
@@ -426,7 +431,7 @@ fn a_node_speaks_for_itself_alone() {
     let mut cluster = Cluster::start(MasterOptions::default());
     cluster.start_worker("worker-1", HOLLOW);
     let stranger = client(&cluster, &join(&cluster, "worker-2").node_token.0);
-    let id = cluster.create(&json!({"name": "web", "image": "hollow/task", "network": "none"})).task_id;
+    let id = cluster.create(&lasting("web")).task_id;
     cluster.wait_for_running(id.as_str());
     let before = cluster.task(id.as_str());
     let node: Value = cluster.client.get(&routes::node("worker-1"), LONG).unwrap();
@@ -461,9 +466,8 @@ fn a_node_speaks_for_itself_alone() {
 fn a_ticket_opens_one_log_for_a_while() {
     let mut cluster = Cluster::start(MasterOptions::default());
     cluster.start_worker("worker-1", HOLLOW);
-    let spec = |name: &str| json!({"name": name, "image": "hollow/task", "network": "none"});
     let [one, other] = ["one", "other"].map(|name| {
-        let id = cluster.create(&spec(name)).task_id.to_string();
+        let id = cluster.create(&lasting(name)).task_id.to_string();
         cluster.wait_for_running(&id);
         id
     });
@@ -493,7 +497,7 @@ fn no_secret_is_in_a_log_or_on_a_command_line() {
     let reader = scoped(&cluster, Scope::Read);
     let _ = client(&cluster, &reader).get::<Value>(routes::TOKENS, LONG);
     let _ = client(&cluster, &format!("{reader}0")).get::<Value>(routes::TASKS, LONG);
-    let id = cluster.create(&json!({"name": "web", "image": "hollow/task", "network": "none"})).task_id;
+    let id = cluster.create(&lasting("web")).task_id;
     cluster.wait_for_running(id.as_str());
     let token = std::fs::read_to_string(cluster.data_of("worker-1").join("node.token")).unwrap();
     let secrets = [cluster.admin_token(), word, reader, token, cluster.key_of("worker-1")];

@@ -62,7 +62,7 @@ mod tests {
             made_by: None,
         };
         let cells = |token: &TokenView, at| token.cells(WallTime::from_unix_millis(at), true)[1..].to_vec();
-        assert_eq!(cells(&token, 30_000), ["submit", "30s", "1970-01-01T00:01:00.000Z", "CI", "the master"]);
+        assert_eq!(cells(&token, 30_000), ["submit", "30 s", "1970-01-01T00:01:00.000Z", "CI", "the master"]);
         assert_eq!(cells(&token, 60_000)[2], "expired");
         let node = TokenView { scope: None, node_id: Some("n1".parse().unwrap()), ..token.clone() };
         assert_eq!(cells(&node, 0)[0], "be n1");
