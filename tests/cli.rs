@@ -306,7 +306,7 @@ fn a_wrong_command_line_is_one_line_and_2() {
         ("apply /dev/null", "podling apply: /dev/null:1:1: there is no [[task]] in it"),
         ("story web", "podling story: not supported yet"),
         ("audit", "podling audit: not supported yet"),
-        ("token create", "podling token: not supported yet"),
+        ("token", "podling token: create|list|rm is missing"),
         ("completion", "podling completion: bash, zsh or fish is missing"),
         ("completion csh", "podling completion: \"csh\" must be bash, zsh or fish"),
         ("ls", "podling ls: there is no such command: did you mean ps?"),

@@ -18,8 +18,20 @@ use wire::{Client, Reply};
 
 /// One raw request, so that nothing on the way mends it.
 fn ask(cluster: &Cluster, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+    ask_showing(cluster, &cluster.authorization(), method, path, headers, body)
+}
+
+/// The same, by whoever has another token than the administrator's.
+fn ask_showing(
+    cluster: &Cluster,
+    shown: &str,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> Reply {
     let mut client = Client::new(TcpStream::connect(cluster.master.address).unwrap());
-    let (length, shown) = (body.len(), cluster.authorization());
+    let length = body.len();
     client.say(
         format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{shown}{headers}Content-Length: {length}\r\n\r\n")
             .as_bytes(),
@@ -33,8 +45,19 @@ const JSON: &str = "Content-Type: application/json\r\n";
 /// That a JSON body is refused so, in words that name what is wrong.
 #[track_caller]
 fn refuses(cluster: &Cluster, path: &str, body: impl AsRef<[u8]>, status: u16, code: &str, says: &str) {
-    let body = body.as_ref();
-    let reply = ask(cluster, "POST", path, JSON, body);
+    refuses_to(cluster, &cluster.authorization(), path, body.as_ref(), (status, code, says));
+}
+
+/// The same, by whoever has another token than the administrator's.
+#[track_caller]
+fn refuses_to(
+    cluster: &Cluster,
+    shown: &str,
+    path: &str,
+    body: &[u8],
+    (status, code, says): (u16, &str, &str),
+) {
+    let reply = ask_showing(cluster, shown, "POST", path, JSON, body);
     let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
     assert_eq!((reply.status, &reply.json()["code"]), (status, &json!(code)), "{path} {shown}: {reply:?}");
     reply.is_problem(status, code);
@@ -205,11 +228,21 @@ fn what_conflicts_with_the_state_of_things_is_refused() {
 #[test]
 fn who_is_no_node_is_told_so() {
     let cluster = Cluster::start(MasterOptions::default());
+    // Each has joined, and is no node yet.
+    let itself = |node: &str| {
+        let joined = cluster.ask("POST", "/join", Some(json!({"node_id": node}))).unwrap();
+        let token = joined.json::<Value>().unwrap()["node_token"].as_str().unwrap().to_owned();
+        format!("Authorization: Bearer {token}\r\n")
+    };
+    let (ghost, itself) = (itself("ghost"), itself("w"));
+    let refuses = |shown: &str, path: &str, body: String, status, code, says| {
+        refuses_to(&cluster, shown, path, body.as_bytes(), (status, code, says));
+    };
     let beat = json!({"node_id": "ghost", "incarnation": 1, "epoch": 1, "revision": 1, "capacity": 1,
         "ready": true, "running_tasks": []});
-    refuses(&cluster, "/api/v1/heartbeat", beat.to_string(), 404, "node_not_found", "ghost");
+    refuses(&ghost, "/api/v1/heartbeat", beat.to_string(), 404, "node_not_found", "ghost");
     let reports = json!({"incarnation": 1, "epoch": 1, "reports": []});
-    refuses(&cluster, "/api/v1/nodes/ghost/reports", reports.to_string(), 404, "node_not_found", "ghost");
+    refuses(&ghost, "/api/v1/nodes/ghost/reports", reports.to_string(), 404, "node_not_found", "ghost");
     let node = |member: &str, value: Value| {
         let mut node = json!({"node_id": "w", "instance_id": "i0000000000000000000000000",
             "start_id": "s0000000000000000000000000", "incarnation": 1, "hostname": "127.0.0.1", "port": 1,
@@ -228,9 +261,9 @@ fn who_is_no_node_is_told_so() {
         ("heartbeat_ms", json!(0)),
         ("colour", json!("red")),
     ] {
-        refuses(&cluster, "/api/v1/nodes", node(member, value), 422, "invalid", member);
+        refuses(&itself, "/api/v1/nodes", node(member, value), 422, "invalid", member);
     }
     let foreign = node("cluster_id", json!("c0000000000000000000000000"));
-    refuses(&cluster, "/api/v1/nodes", foreign, 409, "foreign_cluster", "another cluster");
+    refuses(&itself, "/api/v1/nodes", foreign, 409, "foreign_cluster", "another cluster");
     assert!(cluster.node("w").is_none());
 }

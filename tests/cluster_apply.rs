@@ -234,7 +234,11 @@ fn a_batch_of_fifty_is_waited_for_as_one() {
     words.extend(["--", "sh", "-c", some_fail]);
     // Without the minute that other commands have: fifty containers take what a busy machine makes of it.
     let mut command = Command::new(env!("CARGO_BIN_EXE_podling"));
-    command.args(&words).env_clear().env("PODLING_MASTER", cluster.master.url());
+    command
+        .args(&words)
+        .env_clear()
+        .env("PODLING_MASTER", cluster.master.url())
+        .env("PODLING_TOKEN_FILE", cluster.admin_token_file());
     let said = Said::of(command);
     assert_eq!(said.code, Some(1), "{said:?}");
     let ends = |how: &str| said.stdout.lines().filter(|line| line.ends_with(how)).count();

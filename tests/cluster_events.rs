@@ -262,6 +262,7 @@ fn on_a_terminal(cluster: &Cluster, words: &str, term: &str) -> Running {
         "/dev/null",
     ]);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("TERM", term);
+    command.env("PODLING_TOKEN_FILE", cluster.admin_token_file());
     command.env("PODLING_MASTER", cluster.master.url()).stdin(std::process::Stdio::null());
     Running::start(command)
 }

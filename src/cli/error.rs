@@ -87,12 +87,38 @@ fn fmt_call(server: &str, base: &str, error: &ClientError, f: &mut fmt::Formatte
             write!(f, "the {server} at {base} gave an answer that makes no sense ({why})")
         }
         ClientError::BadAddress(why) => f.write_str(why),
-        ClientError::Refused(problem) => f.write_str(&in_words(problem)),
+        ClientError::Refused(problem) => f.write_str(&in_words(problem, server)),
     }
 }
 
-/// The problem's detail; where one of several is to be chosen, with the choice below it, one a line.
-fn in_words(problem: &Problem) -> String {
+/// What somebody can do whose token isn't enough, or who has none.
+fn advice(problem: &Problem, server: &str) -> Option<String> {
+    match (problem.status, problem.code.as_ref()) {
+        (401, _) if server != "master" => None,
+        (401, _) => Some(
+            "name a file that holds a good one with --token-file; the master keeps the administrator's in its data \
+             folder, as admin.token"
+                .to_owned(),
+        ),
+        (403, "scope") => {
+            let needed = problem.extra.get("needs").and_then(|needed| needed.as_str())?;
+            Some(format!("an administrator makes one with: podling token create --scope {needed}"))
+        }
+        _ => None,
+    }
+}
+
+/// The problem's detail, and what can be done about it; where one of several is to be chosen, with the choice below it,
+/// one a line.
+fn in_words(problem: &Problem, server: &str) -> String {
+    match advice(problem, server) {
+        Some(advice) if problem.code == "no_token" => format!("this master asks for a token: {advice}"),
+        Some(advice) => format!("{}: {advice}", problem.detail),
+        None => in_its_words(problem),
+    }
+}
+
+fn in_its_words(problem: &Problem) -> String {
     let text = [problem.detail.as_str(), &problem.title].into_iter().find(|text| !text.is_empty());
     let text = text.map_or_else(|| format!("refused with status {}", problem.status), str::to_owned);
     let candidates = problem.extra.get("candidates").and_then(|list| list.as_array());
@@ -119,6 +145,24 @@ mod tests {
         assert_eq!((lives.exit_code(), lives.problem_code()), (1, Some("task_lives")));
         assert_eq!(refused(Problem::new(400, "x", "Title", "")).to_string(), "Title");
         assert_eq!(refused(Problem::new(400, "x", "", "")).to_string(), "refused with status 400");
+    }
+
+    #[test]
+    fn who_is_not_let_in_is_told_what_to_do() {
+        let told = |status, code: &'static str, detail: &str| {
+            let problem = Problem::new(status, code, "", detail).with("needs", "operate");
+            call(ClientError::Refused(Box::new(problem))).to_string()
+        };
+        let without = told(401, "no_token", "x");
+        assert!(without.starts_with("this master asks for a token: name a file"), "{without}");
+        assert!(told(401, "token_expired", "it has expired").starts_with("it has expired: name a file"));
+        let small = told(403, "scope", "this needs more");
+        assert_eq!(
+            small,
+            "this needs more: an administrator makes one with: podling token create --scope operate"
+        );
+        assert_eq!(told(403, "policy", "no"), "no");
+        assert!(![without, small].iter().any(|line| line.contains('\n')));
     }
 
     #[test]

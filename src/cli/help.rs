@@ -48,6 +48,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("top", "show what nodes and tasks use", TOP),
     ("apply", "create what a file of tasks says and isn't there", APPLY),
     ("inspect", "show all that is known of a task or a node", INSPECT),
+    ("token", "make, list and end tokens", TOKEN),
     ("completion", "print a completion script for a shell", COMPLETION),
     ("version", "print the version", VERSION),
     ("help", "explain a command", HELP),
@@ -288,6 +289,29 @@ Prints all that is known of a task, or of a node if no task is called so, as JSO
 
 Example:
   podling inspect web
+";
+
+const TOKEN: &str = "\
+Usage: podling token create [FLAGS]
+       podling token list [-o FORM]
+       podling token rm ID...
+
+create     prints a token, which is shown this once: keep it in a file of your own (0600), for --token-file
+list       the tokens that are good for something, without their text
+rm         ends tokens, at once
+
+  --scope SCOPE           what it may do; each includes those before it [read]
+                            read     look at everything but the values of environments
+                            submit   create tasks; stop, remove and see in full those that it created
+                            operate  the same with everybody's; cordon and drain nodes
+                            admin    add and remove nodes, make and end tokens
+  --join                  instead print a word with which one worker joins, once: podling-worker --token-file
+  --expires D             good for so long: 30s, 12h, 90d [for ever; a join word 1h]
+  --label TEXT            what it is for
+  -o, --output FORM       table, wide, json or name [table]
+
+Example:
+  podling token create --scope submit --expires 90d --label CI > ci.token
 ";
 
 const COMPLETION: &str = "\

@@ -15,6 +15,7 @@ use crate::api::routes;
 use crate::api::wire::log::LogsTicket;
 use crate::api::wire::node::{AvailabilityRequest, NodeView};
 use crate::api::wire::task::{StopRequest, TaskView};
+use crate::api::wire::token::{TokenMade, TokenRequest};
 use crate::api::wire::{Page, millis};
 use crate::cli::error::CliError;
 use crate::cli::feed;
@@ -30,6 +31,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// After how long a change is asked for again whose answer got lost: five times, in all about six seconds.
 const RETRY_AFTER_MS: [u64; 5] = [200, 400, 800, 1_600, 3_200];
+
+/// How long is waited for whether the master is well.
+const HEALTH_WITHIN: Duration = Duration::from_secs(5);
 
 /// How many items are asked for at once.
 const PAGE: usize = 1_000;
@@ -213,6 +217,28 @@ impl Remote {
     /// As [`Remote::get`].
     pub(crate) fn remove_node(&self, node: &str) -> Result<(), CliError> {
         self.delete(&routes::node(node))
+    }
+
+    /// Has a token made. Asking again would make another one, so it is asked once.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub(crate) fn make_token(&self, request: &TokenRequest) -> Result<TokenMade, CliError> {
+        self.client.post(routes::TOKENS, request, ANSWER_WITHIN, false).map_err(|error| self.failed(error))
+    }
+
+    /// Ends a token.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub(crate) fn end_token(&self, id: &str) -> Result<(), CliError> {
+        self.delete(&routes::token(id))
+    }
+
+    /// Whether the master says that it lets in everybody.
+    pub(crate) fn is_insecure(&self) -> bool {
+        let health: Result<serde_json::Value, _> = self.client.get("/healthz", HEALTH_WITHIN);
+        health.is_ok_and(|health| health["insecure"] == true)
     }
 
     /// Asks until there is an answer, a bounded number of times, and tells whether an answer got lost before. Only

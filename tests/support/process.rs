@@ -46,13 +46,21 @@ pub(crate) struct MasterOptions {
     pub(crate) store: &'static str,
     pub(crate) node_timeout_ms: u64,
     pub(crate) pending_timeout_ms: u64,
+    /// Whether it lets in everybody.
+    pub(crate) insecure: bool,
     /// A command that runs the master: `prlimit --nofile=64`.
     pub(crate) under: &'static [&'static str],
 }
 
 impl Default for MasterOptions {
     fn default() -> Self {
-        Self { store: "embedded", node_timeout_ms: 20_000, pending_timeout_ms: 0, under: &[] }
+        Self {
+            store: "embedded",
+            node_timeout_ms: 20_000,
+            pending_timeout_ms: 0,
+            insecure: false,
+            under: &[],
+        }
     }
 }
 
@@ -65,6 +73,8 @@ pub(crate) struct WorkerOptions {
     pub(crate) log_max: &'static str,
     /// Where its Docker Engine is; none: where this machine's is.
     pub(crate) engine_host: Option<&'static str>,
+    /// What it joins with; none: the administrator's token, where there is one.
+    pub(crate) token_file: Option<&'static str>,
     /// Further flags.
     pub(crate) more: &'static [&'static str],
 }
@@ -77,6 +87,7 @@ impl Default for WorkerOptions {
             concurrency: 4,
             log_max: "10Mi",
             engine_host: None,
+            token_file: None,
             more: &[],
         }
     }
@@ -126,10 +137,12 @@ impl Cluster {
         words.extend(["--data-dir".to_owned(), data.display().to_string()]);
         words.extend(["--node-timeout-ms".to_owned(), options.node_timeout_ms.to_string()]);
         words.extend(["--pending-timeout-ms".to_owned(), options.pending_timeout_ms.to_string()]);
+        words.extend(options.insecure.then(|| "--insecure".to_owned()));
         let program = words.remove(0);
         let master = Part::start(folder.path(), "master", &program, words);
         let id = identity(folder.path())["cluster_id"].as_str().unwrap().to_owned();
-        let client = Client::new(&master.url()).unwrap().with_token(secret(&data, "admin.token"));
+        let client = Client::new(&master.url()).unwrap();
+        let client = if options.insecure { client } else { client.with_token(secret(&data, "admin.token")) };
         Self { id, client, master, workers: BTreeMap::new(), uses_docker: false, folder }
     }
 
@@ -158,7 +171,10 @@ impl Cluster {
         }
         let mut words = to_words(&["--listen", "127.0.0.1:0", "--heartbeat-ms", "200", "--node-id", id]);
         words.extend(["--data-dir".to_owned(), self.data_of(id).display().to_string()]);
-        words.extend(["--token-file".to_owned(), self.admin_token_file().display().to_string()]);
+        let own = || Some(self.admin_token_file()).filter(|file| file.exists());
+        if let Some(file) = options.token_file.map(PathBuf::from).or_else(own) {
+            words.extend(["--token-file".to_owned(), file.display().to_string()]);
+        }
         words.extend(["--master".to_owned(), master.to_owned()]);
         words.extend(to_words(&["--engine", options.engine]));
         words.extend(["--capacity".to_owned(), options.capacity.to_string()]);
@@ -379,7 +395,9 @@ impl Cluster {
     pub(crate) fn podling_command(&self, master: &str, words: &[&str]) -> Command {
         let mut command = part::command(self.folder.path(), "timeout");
         command.args(["--foreground", "--signal=KILL", "60", PODLING]).args(words);
-        command.env("PODLING_MASTER", master).env("PODLING_TOKEN_FILE", self.admin_token_file());
+        command.env("PODLING_MASTER", master);
+        let token = Some(self.admin_token_file()).filter(|file| file.exists());
+        command.envs(token.map(|file| ("PODLING_TOKEN_FILE", file)));
         command
     }
 

@@ -15,6 +15,7 @@ mod ps;
 mod rm;
 mod run;
 mod stop;
+mod token;
 mod top;
 mod wait;
 mod watch;
@@ -28,7 +29,7 @@ use crate::cli::{Console, Screen, exit, help};
 use crate::runtime::settings::{Environment, SettingsError};
 
 /// Part of the contract, and of a later version.
-const TO_COME: &[&str] = &["story", "audit", "token"];
+const TO_COME: &[&str] = &["story", "audit"];
 
 /// What other programs call the commands of this one.
 const ELSEWHERE: &[(&[&str], &str)] = &[
@@ -114,6 +115,7 @@ fn read(command: &str, words: &mut Words, environment: Environment) -> Result<Bo
         "inspect" => Box::new(inspect::Asked::read(words)?),
         "why" => Box::new(why::Asked::read(words)?),
         "node" => Box::new(node::Asked::read(words)?),
+        "token" => Box::new(token::Asked::read(words)?),
         other => return Err(unknown_command(other)),
     })
 }

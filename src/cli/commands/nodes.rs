@@ -51,6 +51,10 @@ impl Command for Asked {
             })?,
         }
         list.finish(console)?;
+        if remote.is_insecure() {
+            console
+                .say("this master is insecure: it takes no tokens, and whoever reaches it may do everything");
+        }
         Ok(exit::DONE)
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod node;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod text;
+pub(crate) mod token;
 pub(crate) mod top;
 pub(crate) mod why;
 

@@ -170,3 +170,50 @@ fn it_gives_up_where_a_later_worker_took_over_or_it_is_refused() {
         ["take up", "give up: the master refuses this node: another instance"]
     );
 }
+
+fn refused(status: u16, code: &'static str) -> Problem {
+    Problem::new(status, code, "", "no")
+}
+
+#[test]
+fn it_joins_before_it_registers_and_gives_up_where_it_may_not() {
+    let new = || Membership::new("n1".parse().unwrap(), BEAT, None).showing(false, true);
+    let mut member = new();
+    assert_eq!(member.turn(), Turn::Join);
+    assert_eq!(words(&member.failed(None)), ["take up", "wait 100"]);
+    assert_eq!(member.turn(), Turn::Join, "a master that doesn't answer is asked again");
+    member.joined();
+    assert_eq!((member.turn(), member.failures()), (Turn::Register, 0));
+    for status in [400, 401, 403, 409] {
+        let told = words(&new().failed(Some(&refused(status, "x"))));
+        assert_eq!(told, ["take up", "give up: the master does not let this node join: no"]);
+    }
+    let mut without = Membership::new("n1".parse().unwrap(), BEAT, None);
+    let told = words(&without.failed(Some(&refused(401, "no_token"))));
+    assert!(told[1].starts_with("give up: the master lets nobody join without a token"), "{told:?}");
+}
+
+#[test]
+fn a_node_that_is_shut_out_later_keeps_what_it_has_and_tries_what_it_can() {
+    let unknown = refused(401, "unknown_token");
+    // Nothing to join with.
+    let mut member = member().showing(true, false);
+    for _ in 0..3 {
+        assert!(words(&member.failed(Some(&unknown)))[1].starts_with("wait"));
+        assert_eq!(member.turn(), Turn::Beat(session(3)));
+    }
+    let mut newcomer = Membership::new("n1".parse().unwrap(), BEAT, None).showing(true, false);
+    assert_eq!(words(&newcomer.failed(Some(&unknown))), ["take up", "wait 100"]);
+    // Something, which may be good again some day.
+    let mut member = Membership::new("n1".parse().unwrap(), BEAT, None).showing(true, true);
+    assert_eq!(member.turn(), Turn::Register);
+    for _ in 0..2 {
+        member.failed(Some(&unknown));
+        assert_eq!(member.turn(), Turn::Join);
+        assert!(words(&member.failed(Some(&unknown)))[1].starts_with("wait"));
+        assert_eq!(member.turn(), Turn::Register, "what it has is tried again, too");
+    }
+    member.failed(Some(&unknown));
+    member.joined();
+    assert_eq!(member.turn(), Turn::Register);
+}
