@@ -345,7 +345,10 @@ fn what_the_master_refuses_of_a_file_is_told_with_its_line() {
     std::fs::write(&file, two).unwrap();
     let (code, out, err) = told(master.podling("apply").arg(&file).output().unwrap());
     assert_eq!((code, out.as_str()), (1, "+ create a\n+ create b\n"), "{err}");
-    let says = format!("podling: {}:6: b: network: the policy does not allow host\n", file.display());
+    let says = format!(
+        "podling: {}:6: b: network: the policy's rule host_network refuses \"host\": it isn't allowed\n",
+        file.display()
+    );
     assert_eq!(err, says);
     assert_eq!(master.does("ps -q"), "", "all or none");
 }

@@ -79,7 +79,7 @@ fn a_bad_task_is_refused_and_what_is_wrong_is_named() {
     }
     refuses(&cluster, tasks, b"{\"name\":\"\xff\",\"image\":\"nginx\"}", 400, "malformed_json", "");
     refuses(&cluster, tasks, "[".repeat(100_000), 400, "malformed_json", "");
-    let nested = with(&format!(r#""mounts":{}1{}"#, "[".repeat(10_000), "]".repeat(10_000)));
+    let nested = with(&format!(r#""secrets":{}1{}"#, "[".repeat(10_000), "]".repeat(10_000)));
     refuses(&cluster, tasks, nested, 400, "malformed_json", "recursion");
     for (body, says) in [
         ("null".to_owned(), "invalid type: null"),

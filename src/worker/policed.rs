@@ -6,14 +6,18 @@
 //!
 //! Invariant: no image is fetched and no container made that the policy doesn't allow, because there is no other way
 //! to the real engine. What was made before, under another policy, is watched, stopped and removed as ever.
-//! Deliberately absent: a lock on the file system. Between the look and the start whoever may write to the folders
-//! above a source can still change where it leads (`docs/SECURITY.md`).
+//! Sources are looked at before the container is made and again right before it starts, which is when Docker follows
+//! the path. Deliberately absent: a lock on the file system. Between the last look and the start whoever may write to
+//! the folders above a source can still change where it leads (`docs/SECURITY.md`).
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::engine::{
     ContainerRequest, Description, Engine, EngineError, Listed, LogRecords, LogRequest, Observed, Owner,
@@ -30,13 +34,15 @@ pub(super) struct Policed {
     policy: Policy,
     /// What no task may have, hold or be in: the worker's own folder, the Engine's socket. Resolved.
     own: Vec<PathBuf>,
+    /// What was allowed to containers that did not start yet, of those with mounts.
+    allowed: Mutex<HashMap<ContainerId, Mounts>>,
 }
 
 impl Policed {
     /// Around an engine. Of `own`, which no task ever gets, what isn't there counts for nothing.
     pub(super) fn new(engine: Arc<dyn Engine>, policy: Policy, own: &[PathBuf]) -> Self {
         let own = own.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
-        Self { engine, policy, own }
+        Self { engine, policy, own, allowed: Mutex::default() }
     }
 
     /// The mounts with their sources as they are on the disk.
@@ -72,6 +78,17 @@ impl Policed {
         Ok(resolved)
     }
 
+    /// Whether what was allowed to a container is still where it was. One that an earlier process made isn't known.
+    fn still_allowed(&self, id: &ContainerId) -> Result<(), Refusal> {
+        let Some(mounts) = self.allowed.lock().get(id).cloned() else { return Ok(()) };
+        let now = self.resolve(&mounts)?;
+        let moved = now.as_slice().iter().zip(mounts.as_slice()).position(|(now, then)| now != then);
+        moved.map_or(Ok(()), |index| {
+            let why = "it leads elsewhere than when it was allowed".to_owned();
+            Err(Refusal { field: format!("mounts[{index}].source"), why })
+        })
+    }
+
     /// What is asked of the real engine.
     fn allowed(&self, request: &ContainerRequest) -> Result<ContainerRequest, Refusal> {
         self.policy.check(&request.spec)?;
@@ -85,10 +102,10 @@ impl Policed {
 }
 
 fn unresolved(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "it isn't there".to_owned(),
-        _ => format!("it can't be looked at: {error}"),
+    if error.kind() == io::ErrorKind::NotFound {
+        return "it isn't there".to_owned();
     }
+    format!("it can't be looked at: {error}")
 }
 
 fn forbidden(refusal: &Refusal) -> EngineError {
@@ -117,11 +134,18 @@ impl Engine for Policed {
 
     fn create(&self, request: &ContainerRequest) -> Result<ContainerId, EngineError> {
         let allowed = self.allowed(request).map_err(|refusal| forbidden(&refusal))?;
-        self.engine.create(&allowed)
+        let id = self.engine.create(&allowed)?;
+        if !allowed.spec.mounts.as_slice().is_empty() {
+            self.allowed.lock().insert(id.clone(), allowed.spec.mounts.clone());
+        }
+        Ok(id)
     }
 
     fn start(&self, id: &ContainerId) -> Result<(), EngineError> {
-        self.engine.start(id)
+        self.still_allowed(id).map_err(|refusal| forbidden(&refusal))?;
+        self.engine.start(id)?;
+        self.allowed.lock().remove(id);
+        Ok(())
     }
 
     fn wait(&self, id: &ContainerId, at_most: Duration) -> Result<bool, EngineError> {
@@ -137,6 +161,7 @@ impl Engine for Policed {
     }
 
     fn remove(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.allowed.lock().remove(id);
         self.engine.remove(id)
     }
 
@@ -265,7 +290,19 @@ mod tests {
         };
         let mounting =
             |name: &str| TaskSpec { mounts: Mounts::new(vec![mount(name)]).unwrap(), ..plain.clone() };
-        assert!(rig.create(mounting("root/x"), 'd').is_ok());
+        let made = rig.create(mounting("root/x"), 'd').unwrap();
+        fs::rename(rig.path("root/x"), rig.path("root/y")).unwrap();
+        symlink("/etc", rig.path("root/x")).unwrap();
+        let moved = rig.guard.start(&made).unwrap_err().to_string();
+        assert!(moved.contains("it leads elsewhere"), "{moved}");
+        fs::remove_file(rig.path("root/x")).unwrap();
+        symlink("y", rig.path("root/x")).unwrap();
+        let moved = rig.guard.start(&made).unwrap_err().to_string();
+        assert!(moved.contains("than when it was allowed"), "{moved}");
+        fs::remove_file(rig.path("root/x")).unwrap();
+        fs::rename(rig.path("root/y"), rig.path("root/x")).unwrap();
+        assert_eq!(rig.guard.start(&made), Ok(()));
+        assert!(rig.guard.allowed.lock().is_empty());
         assert!(rig.create(mounting("root/none"), 'e').unwrap_err().contains("it isn't there"));
         let owner = Owner { cluster: "c".repeat(26).parse().unwrap(), node: "n1".parse().unwrap() };
         assert_eq!(rig.guard.list(&owner).unwrap().len(), 2, "two were allowed");

@@ -218,6 +218,7 @@ impl Walk {
         match started {
             Ok(()) => self.look(Look::of(starting, Purpose::AfterStart)),
             Err(EngineError::NotFound { .. }) => self.vanished(None, facts),
+            Err(EngineError::Forbidden { why }) => self.failed(Reason::Policy, why, facts),
             Err(EngineError::Failed { why, .. } | EngineError::Rejected { why, .. }) => {
                 self.look(Look::of(starting, Purpose::AfterFailure(why)))
             }

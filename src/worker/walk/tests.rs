@@ -251,6 +251,16 @@ fn a_start_whose_answer_was_lost_is_looked_at_until_the_engine_says() {
 }
 
 #[test]
+fn a_start_that_is_forbidden_ends_the_attempt_and_its_container_goes() {
+    let mut stage = new();
+    stage.on("create app:1", created()).does(&["note container c1", "slot"]);
+    let forbidden = EngineError::Forbidden { why: "mounts[0].source: no".to_owned() };
+    stage.on("start c1", Answer::Started(Err(forbidden)));
+    stage.says_farewell("ended policy -", true, false, Verdict::Accepted);
+    stage.on("remove c1", Answer::Removed(Ok(()))).does(&["note released"]).asks("finish");
+}
+
+#[test]
 fn a_start_that_failed_is_explained() {
     let fail = |why: &str, then: Observed| {
         let mut stage = new();
