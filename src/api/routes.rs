@@ -69,6 +69,8 @@ pub enum MasterRoute {
     LogsTicket,
     /// What happens.
     Events,
+    /// Who changed what.
+    Audit,
     /// Is the process alive?
     Healthz,
     /// Can it serve?
@@ -103,6 +105,7 @@ pub const MASTER: &[Route<MasterRoute>] = &[
     row("POST", "/api/v1/heartbeat", Needs::Node, MasterRoute::Heartbeat),
     row("POST", "/api/v1/nodes/:id/reports", Needs::Node, MasterRoute::Reports),
     row("GET", "/api/v1/events", READ, MasterRoute::Events),
+    row("GET", "/api/v1/audit", ADMIN, MasterRoute::Audit),
     row("GET", "/healthz", Needs::Nothing, MasterRoute::Healthz),
     row("GET", "/readyz", Needs::Nothing, MasterRoute::Readyz),
 ];
@@ -207,6 +210,8 @@ pub const IMAGES: &str = "/api/v1/images";
 pub const STATS: &str = "/api/v1/stats";
 /// What happens.
 pub const EVENTS: &str = "/api/v1/events";
+/// Who changed what.
+pub const AUDIT: &str = "/api/v1/audit";
 /// Where beats go.
 pub const HEARTBEAT: &str = "/api/v1/heartbeat";
 

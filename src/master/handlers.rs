@@ -5,6 +5,7 @@
 //! a change is told 507, and whoever only saw it is answered anew, from the state as it is then.
 
 mod agents;
+mod audit;
 mod events;
 mod nodes;
 mod tasks;
@@ -22,6 +23,8 @@ use crate::master::journal::Fate;
 use crate::master::logs;
 use crate::master::state::{AsOf, State};
 use crate::master::stats::StatsDesk;
+use audit::AuditStream;
+
 use crate::model::id::NodeId;
 use crate::model::node::NodeAddress;
 use crate::rest;
@@ -76,19 +79,20 @@ impl Api {
             MasterRoute::ListTasks => self.list_tasks(request, caller),
             MasterRoute::GetTask => self.get_task(word, caller),
             MasterRoute::StopTask => self.stop_task(word, request, caller),
-            MasterRoute::DeleteTask => self.delete_task(word, caller),
+            MasterRoute::DeleteTask => self.delete_task(word, request, caller),
             MasterRoute::WhyTask => self.why_task(word),
             MasterRoute::TaskLogs => self.task_logs(word, request),
             MasterRoute::LogsTicket => self.logs_ticket(word, request),
             MasterRoute::Register => self.register(request, caller),
             MasterRoute::ListNodes => self.list_nodes(request),
             MasterRoute::GetNode => self.get_node(word),
-            MasterRoute::SetAvailability => self.set_availability(word, request),
+            MasterRoute::SetAvailability => self.set_availability(word, request, caller),
             MasterRoute::NodeStats => self.node_stats(word),
-            MasterRoute::DeleteNode => self.delete_node(word),
+            MasterRoute::DeleteNode => self.delete_node(word, request, caller),
             MasterRoute::Heartbeat => self.heartbeat(request, caller),
             MasterRoute::Reports => self.reports(word, request, caller),
             MasterRoute::Events => self.events(request),
+            MasterRoute::Audit => self.audit(request),
             MasterRoute::Healthz => Ok(self.healthz()),
             MasterRoute::Readyz => Ok(self.readyz()),
         }
@@ -120,6 +124,8 @@ pub(crate) enum Answer {
     Stats(NodeId, NodeAddress),
     /// What happens, on a thread of its own.
     Events(EventStream),
+    /// Who changed what, on a thread of its own.
+    Audit(AuditStream),
 }
 
 impl Answer {
@@ -136,7 +142,10 @@ impl Service for Api {
         let needs = found.as_ref().ok().map(|(route, _)| routes::needs(routes::MASTER, *route));
         let caller = match self.access.admit(&self.state, &request, needs, clock::now()) {
             Ok(caller) => caller,
-            Err(problem) => return responder.send(problem),
+            Err(problem) => {
+                self.note_refused(&request, None, &problem);
+                return responder.send(problem);
+            }
         };
         let (route, words) = match found {
             Ok(found) => found,
@@ -148,6 +157,7 @@ impl Service for Api {
             Ok(Answer::Log(log)) => return log.serve(responder),
             Ok(Answer::Stats(node, address)) => return self.stats.ask(node, address, responder),
             Ok(Answer::Events(events)) => return events.serve(responder),
+            Ok(Answer::Audit(audit)) => return audit.serve(responder),
             Err(problem) if rests_on_state(&problem) => {
                 let at = self.state.journal().last_position();
                 // It changed nothing, and may rest on what is withdrawn by now: it is answered anew.
@@ -156,7 +166,10 @@ impl Service for Api {
                 }
                 (at, problem.into())
             }
-            Err(problem) => return responder.send(problem),
+            Err(problem) => {
+                self.note_refused(&request, Some(&caller), &problem);
+                return responder.send(problem);
+            }
         };
         let again = may_be_answered_anew(route).then(|| (self.clone(), request));
         self.state.journal().when_settled(at, move |fate| match (fate, again) {
@@ -186,6 +199,7 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::Heartbeat
         | MasterRoute::Reports
         | MasterRoute::Events
+        | MasterRoute::Audit
         | MasterRoute::Healthz
         | MasterRoute::Readyz => true,
         MasterRoute::CreateTasks
