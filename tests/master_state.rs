@@ -43,7 +43,7 @@ fn settings() -> StateSettings {
 }
 
 fn state() -> State {
-    State::load(settings(), &mut MemoryStore, at(100)).unwrap()
+    State::load(settings(), &mut MemoryStore::default(), at(100)).unwrap()
 }
 
 fn registration(name: &str, start: &str) -> Registration {
@@ -343,7 +343,7 @@ fn a_key_makes_one_creation() {
     // Its record becomes durable: the journal thread would do this.
     let (source, stop) = podling::runtime::supervise::Stop::channel();
     source.stop();
-    podling::master::committer::run(&state, &mut MemoryStore, &stop);
+    podling::master::committer::run(&state, &mut MemoryStore::default(), &stop);
     let again = state.create(wish(), true, key(1), at(101)).unwrap();
     assert_eq!(again.at, first.at);
     let names: Vec<String> = again.value.tasks.iter().map(|new| new.name.to_string()).collect();

@@ -79,6 +79,8 @@ pub enum MasterRoute {
     Join,
     /// The same, beside the API's own paths.
     JoinAtRoot,
+    /// Who changed what.
+    Audit,
     /// Is the process alive?
     Healthz,
     /// Can it serve?
@@ -120,6 +122,7 @@ pub const MASTER: &[Route<MasterRoute>] = &[
     row("DELETE", "/api/v1/tokens/:id", ADMIN, MasterRoute::EndToken),
     row("POST", "/api/v1/join", Needs::Join, MasterRoute::Join),
     row("POST", "/join", Needs::Join, MasterRoute::JoinAtRoot),
+    row("GET", "/api/v1/audit", ADMIN, MasterRoute::Audit),
     row("GET", "/healthz", Needs::Nothing, MasterRoute::Healthz),
     row("GET", "/readyz", Needs::Nothing, MasterRoute::Readyz),
     row("GET", "/openapi.json", Needs::Nothing, MasterRoute::OpenApi),
@@ -232,6 +235,8 @@ pub const EVENTS: &str = "/api/v1/events";
 pub const TOKENS: &str = "/api/v1/tokens";
 /// Where nodes join.
 pub const JOIN: &str = "/join";
+/// Who changed what.
+pub const AUDIT: &str = "/api/v1/audit";
 /// Where beats go.
 pub const HEARTBEAT: &str = "/api/v1/heartbeat";
 

@@ -47,6 +47,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("events", "show what happens", EVENTS),
     ("top", "show what nodes and tasks use", TOP),
     ("apply", "create what a file of tasks says and isn't there", APPLY),
+    ("audit", "show who changed what", AUDIT),
     ("inspect", "show all that is known of a task or a node", INSPECT),
     ("token", "make, list and end tokens", TOKEN),
     ("completion", "print a completion script for a shell", COMPLETION),
@@ -278,6 +279,21 @@ The file holds a table for each task. name and image must be there; all else is 
 
 Example:
   podling apply cluster.toml --dry-run
+";
+
+const AUDIT: &str = "\
+Usage: podling audit [--verify]
+
+Prints who changed what, oldest first: a line of JSON for each deed, with its number, time, the id of the
+token that was shown, where it came from, what was done to what, and whether it was allowed. Refused attempts
+to change something are lines too. Each line holds the hash of the one before, so that a line that was taken
+out or changed shows. The last 200,000 are kept. Needs a token with the scope admin.
+
+  --verify                hold each line against the one before it, and say on stderr what came of that;
+                          exit 1 where one doesn't follow
+
+Example:
+  podling audit --verify | tail -n 20
 ";
 
 const INSPECT: &str = "\

@@ -9,14 +9,15 @@
 
 use std::time::Duration;
 
-use crate::master::journal::Batch;
+use crate::api::wire::audit::Chain;
+use crate::master::journal::{Ask, Batch};
 use crate::master::snapshots::Snapshots;
 use crate::master::state::State;
 use crate::model::id::Revision;
 use crate::model::time::Mono;
 use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
-use crate::store::{Store, StoreError};
+use crate::store::{AuditLines, Store, StoreError};
 
 /// How long to wait before the store is tried again: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -56,6 +57,8 @@ pub struct Committer {
     failure: Option<Failure>,
     mended: Option<Mono>,
     snapshots: Snapshots,
+    /// The end of the audit.
+    chain: Chain,
 }
 
 /// A store that takes nothing just now.
@@ -68,9 +71,9 @@ struct Failure {
 
 impl Committer {
     /// For a state that was just loaded.
-    pub const fn new(state: &State, snapshot_after: u64) -> Self {
+    pub fn new(state: &State, snapshot_after: u64) -> Self {
         let snapshots = Snapshots::new(snapshot_after, state.replayed());
-        Self { pause: PAUSES.0, failure: None, mended: None, snapshots }
+        Self { pause: PAUSES.0, failure: None, mended: None, snapshots, chain: state.audited().clone() }
     }
 
     /// Commits what is queued by now, goes on with a snapshot that is due, or tries a store that failed once more.
@@ -101,11 +104,16 @@ impl Committer {
         if let Some(failure) = self.failure.take() {
             return self.mend(state, store, failure, now());
         }
-        if batch.records.is_empty() {
+        if batch.records.is_empty() && batch.deeds.is_empty() {
             return None;
         }
-        match store.append(batch.first, &batch.records) {
+        // Order: the lines are made here, where it is known which one comes after which.
+        let mut chain = self.chain.clone();
+        let lines: Vec<Vec<u8>> = batch.deeds.iter().map(|deed| chain.link(deed)).collect();
+        let first = if lines.is_empty() { 0 } else { self.chain.next() };
+        match store.append(batch.first, &batch.records, AuditLines { first, lines: &lines }) {
             Ok(()) => {
+                self.chain = chain;
                 self.snapshots.count(batch.records.len());
                 state.settle(batch.last());
                 None
@@ -137,7 +145,9 @@ impl Committer {
         failure: Failure,
         now: Mono,
     ) -> Option<Duration> {
-        match store.append(failure.first, &failure.nothing) {
+        // What the failed commit may have left in the audit goes as well.
+        let audit = AuditLines { first: self.chain.next(), lines: &[] };
+        match store.append(failure.first, &failure.nothing, audit) {
             Ok(()) => {
                 state.mended();
                 self.mended = Some(now);
@@ -155,9 +165,11 @@ impl Committer {
 
     /// Gives a copy of the store to whoever asked for one.
     fn copy_out(&self, state: &State, store: &mut dyn Store) {
-        if let Ok(ask) = state.journal().asks().try_recv() {
-            // Whoever asked may have given up.
-            let _ = ask.try_send(store.freeze());
+        // Whoever asked may have given up.
+        match state.journal().asks().try_recv() {
+            Ok(Ask::Store(answer)) => drop(answer.try_send(store.freeze())),
+            Ok(Ask::Audit(answer)) => drop(answer.try_send(store.audit())),
+            Err(_) => {}
         }
     }
 

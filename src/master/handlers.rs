@@ -5,6 +5,7 @@
 //! a change is told 507, and whoever only saw it is answered anew, from the state as it is then.
 
 mod agents;
+mod audit;
 mod events;
 mod nodes;
 mod tasks;
@@ -29,6 +30,8 @@ use crate::model::policy::Policy;
 use crate::rest;
 use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
+
+use audit::AuditStream;
 
 /// The longest body of a request that isn't a batch, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
@@ -85,23 +88,24 @@ impl Api {
             MasterRoute::ListTasks => self.list_tasks(request, caller),
             MasterRoute::GetTask => self.get_task(word, caller),
             MasterRoute::StopTask => self.stop_task(word, request, caller),
-            MasterRoute::DeleteTask => self.delete_task(word, caller),
+            MasterRoute::DeleteTask => self.delete_task(word, request, caller),
             MasterRoute::WhyTask => self.why_task(word),
             MasterRoute::TaskLogs => self.task_logs(word, request),
             MasterRoute::LogsTicket => self.logs_ticket(word, request),
             MasterRoute::Register => self.register(request, caller),
             MasterRoute::ListNodes => self.list_nodes(request),
             MasterRoute::GetNode => self.get_node(word),
-            MasterRoute::SetAvailability => self.set_availability(word, request),
+            MasterRoute::SetAvailability => self.set_availability(word, request, caller),
             MasterRoute::NodeStats => self.node_stats(word),
-            MasterRoute::DeleteNode => self.delete_node(word),
+            MasterRoute::DeleteNode => self.delete_node(word, request, caller),
             MasterRoute::Heartbeat => self.heartbeat(request, caller),
             MasterRoute::Reports => self.reports(word, request, caller),
             MasterRoute::Events => self.events(request),
             MasterRoute::MakeToken => self.make_token(request, caller),
             MasterRoute::ListTokens => self.list_tokens(request),
-            MasterRoute::EndToken => self.end_token(word, caller),
+            MasterRoute::EndToken => self.end_token(word, request, caller),
             MasterRoute::Join | MasterRoute::JoinAtRoot => self.join(request, caller),
+            MasterRoute::Audit => self.audit(request),
             MasterRoute::Healthz => Ok(self.healthz()),
             MasterRoute::Readyz => Ok(self.readyz()),
             MasterRoute::OpenApi => Ok(Answer::now(rest::openapi::master(request))),
@@ -134,6 +138,8 @@ pub(crate) enum Answer {
     Stats(NodeId, Reach),
     /// What happens, on a thread of its own.
     Events(EventStream),
+    /// Who changed what, on a thread of its own.
+    Audit(AuditStream),
 }
 
 impl Answer {
@@ -150,7 +156,10 @@ impl Service for Api {
         let needs = found.as_ref().ok().map(|(route, _)| routes::needs(routes::MASTER, *route));
         let caller = match self.access.admit(&self.state, &request, needs, clock::now()) {
             Ok(caller) => caller,
-            Err(problem) => return responder.send(problem),
+            Err(problem) => {
+                self.note_refused(&request, None, &problem);
+                return responder.send(problem);
+            }
         };
         let (route, words) = match found {
             Ok(found) => found,
@@ -162,6 +171,7 @@ impl Service for Api {
             Ok(Answer::Log(log)) => return log.serve(responder),
             Ok(Answer::Stats(node, reach)) => return self.stats.ask(node, reach, responder),
             Ok(Answer::Events(events)) => return events.serve(responder),
+            Ok(Answer::Audit(audit)) => return audit.serve(responder),
             Err(problem) if rests_on_state(&problem) => {
                 let at = self.state.journal().last_position();
                 // It changed nothing, and may rest on what is withdrawn by now: it is answered anew.
@@ -170,7 +180,10 @@ impl Service for Api {
                 }
                 (at, problem.into())
             }
-            Err(problem) => return responder.send(problem),
+            Err(problem) => {
+                self.note_refused(&request, Some(&caller), &problem);
+                return responder.send(problem);
+            }
         };
         let again = may_be_answered_anew(route).then(|| (self.clone(), request));
         self.state.journal().when_settled(at, move |fate| match (fate, again) {
@@ -201,6 +214,7 @@ const fn may_be_answered_anew(route: MasterRoute) -> bool {
         | MasterRoute::Reports
         | MasterRoute::Events
         | MasterRoute::ListTokens
+        | MasterRoute::Audit
         | MasterRoute::Healthz
         | MasterRoute::Readyz
         | MasterRoute::OpenApi => true,

@@ -19,12 +19,16 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::canary::{Canary, sings};
 use crate::control::undo::Undo;
+use crate::model::audit::Deed;
 use crate::model::id::Revision;
 use crate::runtime::supervise::Stop;
-use crate::store::{Frozen, StoreError};
+use crate::store::{Audit, Frozen, StoreError};
 
 /// Records that may wait for the disk before new requests are turned away.
 const MOST_WAITING: usize = 50_000;
+
+/// Deeds that may wait for the disk before refusals are no longer noted.
+const MOST_NOTED: usize = 1_000;
 
 /// Batches of closures that may wait for the thread `replies` before the journal waits for it.
 const MOST_BATCHES: usize = 64;
@@ -52,7 +56,15 @@ type Waiter = Box<dyn FnOnce(Fate) + Send>;
 pub(super) struct Waiters(Vec<Waiter>, Fate);
 
 /// Somebody who wants a copy of the store.
-pub(super) type Ask = Sender<Result<Box<dyn Frozen>, StoreError>>;
+pub(super) enum Ask {
+    /// All of it.
+    Store(Answer<dyn Frozen>),
+    /// The audit.
+    Audit(Answer<dyn Audit>),
+}
+
+/// Where a copy goes.
+type Answer<T> = Sender<Result<Box<T>, StoreError>>;
 
 /// Records that are to become durable together.
 pub(super) struct Batch {
@@ -61,6 +73,8 @@ pub(super) struct Batch {
     pub(super) records: Vec<Vec<u8>>,
     /// What takes them back, in the same order.
     pub(super) undos: Vec<Undo>,
+    /// What the audit is to keep of them, and of what was refused meanwhile.
+    pub(super) deeds: Vec<Deed>,
 }
 
 /// Changes that are taken back.
@@ -90,6 +104,7 @@ struct Inner {
     first: Revision,
     records: Vec<Vec<u8>>,
     undos: Vec<Undo>,
+    deeds: Vec<Deed>,
     /// By position, then in the order in which they came.
     waiters: BTreeMap<(Revision, u64), Waiter>,
     next_waiter: u64,
@@ -104,6 +119,7 @@ impl Journal {
             first: last.next(),
             records: Vec::new(),
             undos: Vec::new(),
+            deeds: Vec::new(),
             waiters: BTreeMap::new(),
             next_waiter: 0,
             withdrawn: Vec::new(),
@@ -147,15 +163,26 @@ impl Journal {
         Revision(self.next_position().0 - 1)
     }
 
-    /// Queues a record, with what takes its change back. Called with the state's locks held, so that positions follow
+    /// Queues a record, with what takes its change back, and what the audit keeps of it. Called with the state's locks held, so that positions follow
     /// the state's order. Never blocks on the disk.
-    pub fn append(&self, record: Vec<u8>, undo: Undo) -> Revision {
+    pub fn append(&self, record: Vec<u8>, undo: Undo, deed: Option<Deed>) -> Revision {
         let mut inner = self.inner.lock();
         let at = position(&inner);
         inner.records.push(record);
         inner.undos.push(undo);
+        inner.deeds.extend(deed);
         self.wake.notify_one();
         at
+    }
+
+    /// Queues what was refused, for the audit alone. While the store fails, or where very much waits already, it is
+    /// dropped: a refusal changed nothing, and whoever makes many of them must not keep others from the disk.
+    pub fn note(&self, refused: Deed) {
+        let mut inner = self.inner.lock();
+        if inner.deeds.len() < MOST_NOTED && !self.is_failing() {
+            inner.deeds.push(refused);
+            self.wake.notify_one();
+        }
     }
 
     /// Whether everything up to a position is durable or withdrawn. What the state shows is not withdrawn: so for a
@@ -190,9 +217,21 @@ impl Journal {
     /// # Errors
     /// The store keeps nothing, can't be read, or takes nothing just now.
     pub(super) fn freeze(&self) -> Result<Box<dyn Frozen>, StoreError> {
+        self.copy(Ask::Store)
+    }
+
+    /// The audit as it is once all that is acknowledged by now is in it. Blocks until the thread `journal` gives it.
+    ///
+    /// # Errors
+    /// The store keeps none, can't be read, or takes nothing just now.
+    pub(super) fn audit(&self) -> Result<Box<dyn Audit>, StoreError> {
+        self.copy(Ask::Audit)
+    }
+
+    fn copy<T: ?Sized>(&self, of: impl FnOnce(Answer<T>) -> Ask) -> Result<Box<T>, StoreError> {
         let (ask, answer) = bounded(1);
         let busy = || StoreError::Io { operation: "copy", why: "it takes nothing just now".to_owned() };
-        self.asks.0.send_timeout(ask, FREEZE).map_err(|_| busy())?;
+        self.asks.0.send_timeout(of(ask), FREEZE).map_err(|_| busy())?;
         answer.recv_timeout(FREEZE).unwrap_or_else(|_| Err(busy()))
     }
 
@@ -224,7 +263,7 @@ impl Journal {
     /// are left.
     pub(super) fn next_batch(&self, stop: &Stop) -> Option<Batch> {
         let mut inner = self.inner.lock();
-        if inner.records.is_empty() {
+        if inner.records.is_empty() && inner.deeds.is_empty() {
             if stop.requested() {
                 return None;
             }
@@ -292,7 +331,12 @@ impl Journal {
 fn take(inner: &mut Inner) -> Batch {
     let first = inner.first;
     inner.first = position(inner);
-    Batch { first, records: std::mem::take(&mut inner.records), undos: std::mem::take(&mut inner.undos) }
+    Batch {
+        first,
+        records: std::mem::take(&mut inner.records),
+        undos: std::mem::take(&mut inner.undos),
+        deeds: std::mem::take(&mut inner.deeds),
+    }
 }
 
 impl Batch {

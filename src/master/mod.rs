@@ -190,7 +190,7 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
 
 fn open_store(kind: StoreKind, folder: &Path) -> Result<Box<dyn Store>, StartError> {
     Ok(match kind {
-        StoreKind::Memory => Box::new(MemoryStore),
+        StoreKind::Memory => Box::new(MemoryStore::default()),
         StoreKind::Embedded => {
             Box::new(EmbeddedStore::open(&folder.join(STORE_FILE)).map_err(StartError::Store)?)
         }

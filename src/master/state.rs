@@ -8,6 +8,7 @@
 //! Order: nodes before tasks before tokens, see `locks`. Nothing is logged, sent or written with a lock held.
 
 mod cluster;
+mod deeds;
 mod drain;
 mod quarantine;
 mod silence;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
+use crate::api::wire::audit::Chain;
 use crate::canary::{Canary, sings};
 use crate::control::change::{self, Change, Misfit};
 use crate::control::demand::Demand;
@@ -39,6 +41,7 @@ use crate::master::locks::Locks;
 use crate::master::reach::Reach;
 use crate::master::record;
 use crate::master::record::snapshot::Parts;
+use crate::model::audit::{Asked, Deed};
 use crate::model::id::{ClusterId, Epoch, Revision, TaskId};
 use crate::model::task::{Placement, Step, Task, TaskStatus};
 use crate::model::time::{Mono, Now};
@@ -100,6 +103,8 @@ pub struct State {
     is_quarantined: bool,
     judge_from: Mono,
     ids: Ids,
+    /// The end of the audit as the store had it at the start.
+    audited: Chain,
     /// How many records the store gave back beside its snapshot.
     replayed: u64,
     wake: (Sender<()>, Receiver<()>),
@@ -156,6 +161,8 @@ impl State {
             change::apply(&mut nodes, &mut tasks, &mut tokens, &change, at, now)
                 .map_err(|misfit| refuse(format!("record {at}: {misfit}")))
         })?;
+        let audited = store.last_audited()?.map_or_else(|| Ok(Chain::default()), |line| Chain::after(&line));
+        let audited = audited.map_err(|error| refuse(format!("the last line of the audit: {error}")))?;
         let journal = Arc::new(Journal::new(last));
         let events = Events::new(settings.epoch, last);
         let locks = Locks::new(nodes, tasks, tokens);
@@ -167,6 +174,7 @@ impl State {
             is_quarantined: false,
             judge_from: now.mono,
             ids,
+            audited,
             replayed,
             wake: bounded(1),
             move_notes: Mutex::default(),
@@ -203,6 +211,16 @@ impl State {
     /// How many records the store gave back at the start, beside its snapshot.
     pub(super) const fn replayed(&self) -> u64 {
         self.replayed
+    }
+
+    /// The end of the audit as the store had it at the start.
+    pub(super) const fn audited(&self) -> &Chain {
+        &self.audited
+    }
+
+    /// Has the audit keep what somebody was refused.
+    pub fn note_refused(&self, deed: Deed) {
+        self.journal.note(deed);
     }
 
     /// How many nodes and tasks there are.
@@ -370,7 +388,8 @@ impl State {
         if self.journal.is_failing() { Err(StoreFull) } else { Ok(()) }
     }
 
-    /// Applies a change and queues its record. Both locks are held, so the journal's order is the state's.
+    /// Applies a change that nobody asked for, and queues its record. Both locks are held, so the journal's order is
+    /// the state's.
     fn commit(
         &self,
         nodes: &mut Nodes,
@@ -378,6 +397,18 @@ impl State {
         change: Change,
         now: Now,
     ) -> Result<Revision, Misfit> {
+        self.commit_for(&now.into(), nodes, tasks, change)
+    }
+
+    /// The same, of a change that somebody may have asked for: then the audit keeps it.
+    fn commit_for(
+        &self,
+        asked: &Asked,
+        nodes: &mut Nodes,
+        tasks: &mut Tasks,
+        change: Change,
+    ) -> Result<Revision, Misfit> {
+        let now = asked.now;
         debug_assert!(!self.journal.is_failing(), "a change while the store fails");
         let at = self.journal.next_position();
         let mut tokens = self.locks.write_tokens();
@@ -386,7 +417,8 @@ impl State {
         change::apply(nodes, tasks, &mut tokens, &change, at, now)?;
         drop(tokens);
         self.events.note(at, now.wall, &change, removed, (nodes, tasks));
-        Ok(self.journal.append(record::encode(&change), undo))
+        let deed = asked.by.as_ref().and_then(|by| deeds::of(&change, by, now.wall));
+        Ok(self.journal.append(record::encode(&change), undo, deed))
     }
 
     /// Tells the scheduler that there may be something to place.

@@ -5,6 +5,7 @@
 //! Text becomes one of these types by parsing, once, at the edge; after that it is right by construction.
 
 pub mod access;
+pub mod audit;
 pub mod id;
 pub mod mount;
 pub mod node;

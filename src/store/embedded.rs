@@ -3,7 +3,8 @@
 //! One row per commit, the whole batch in it: `position of the first record → (length, record)*`. A commit is one
 //! write transaction with an fsync, so a batch of a thousand costs hardly more than one record. A snapshot is rows of
 //! its own, `(position, part) → bytes`, that count once `meta` names their position; the records that it stands for
-//! go in the same transaction. redb uses their room again; much of it is given back at the next start.
+//! go in the same transaction. The audit is a table of its own, `number → line`, the last ones of it; a line is written
+//! in the transaction of its change. redb uses their room again; much of it is given back at the next start.
 //!
 //! Invariant: rows follow each other and the snapshot without a gap; a file where they don't is refused as damaged.
 
@@ -17,13 +18,14 @@ use redb::{
     TableError, WriteTransaction,
 };
 
-use super::{Each, Frozen, Store, StoreError};
+use super::{Audit, AuditLines, Each, EachLine, Frozen, MOST_AUDITED, Store, StoreError};
 use crate::model::id::Revision;
 
 use rows::{pack, replay};
 
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
 const SNAPSHOT: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("snapshot");
+const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// What this version writes: 2 has snapshots, and empty records in place of withdrawn ones.
@@ -143,13 +145,40 @@ impl EmbeddedStore {
 }
 
 impl Store for EmbeddedStore {
-    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
+    fn append(
+        &mut self,
+        first: Revision,
+        records: &[Vec<u8>],
+        audit: AuditLines<'_>,
+    ) -> Result<(), StoreError> {
         let row = pack(records);
         self.write(|write| {
+            if audit.first > 0 {
+                put_audit(write, audit)?;
+            }
+            if records.is_empty() {
+                return Ok(());
+            }
             let mut journal = write.open_table(JOURNAL).map_err(io("write"))?;
             // Replaces what a failed attempt may have left there.
             journal.insert(first.0, row.as_slice()).map(drop).map_err(io("write"))
         })
+    }
+
+    fn last_audited(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = self.database()?.begin_read().map_err(io("read"))?;
+        let table = match read.open_table(AUDIT) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(unreadable(&self.path)(error)),
+        };
+        let last = table.last().map_err(unreadable(&self.path))?;
+        Ok(last.map(|(_, line)| line.value().to_vec()))
+    }
+
+    fn audit(&mut self) -> Result<Box<dyn Audit>, StoreError> {
+        let read = self.database()?.begin_read().map_err(io("read"))?;
+        Ok(Box::new(Moment { read, path: self.path.clone() }))
     }
 
     fn put_snapshot(&mut self, at: Revision, part: u32, bytes: &[u8]) -> Result<(), StoreError> {
@@ -202,6 +231,33 @@ impl Frozen for Moment {
     fn replay(&self, each: &mut Each<'_>) -> Result<(), StoreError> {
         replay(&self.read, &self.path, each).map(drop)
     }
+}
+
+impl Audit for Moment {
+    fn replay(&self, from: u64, each: &mut EachLine<'_>) -> Result<(), StoreError> {
+        let table = match self.read.open_table(AUDIT) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            Err(error) => return Err(unreadable(&self.path)(error)),
+        };
+        for row in table.range(from..).map_err(unreadable(&self.path))? {
+            let (_, line) = row.map_err(unreadable(&self.path))?;
+            each(line.value())?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes lines of the audit in the place of what a failed attempt may have left there, and drops the oldest where there
+/// are too many.
+fn put_audit(write: &WriteTransaction, audit: AuditLines<'_>) -> Result<(), StoreError> {
+    let mut table = write.open_table(AUDIT).map_err(io("write"))?;
+    table.retain_in(audit.first.., |_, _| false).map_err(io("write"))?;
+    for (number, line) in (audit.first..).zip(audit.lines) {
+        table.insert(number, line.as_slice()).map_err(io("write"))?;
+    }
+    let end = audit.first + u64::try_from(audit.lines.len()).unwrap_or(u64::MAX);
+    table.retain_in(..end.saturating_sub(MOST_AUDITED), |_, _| false).map_err(io("write"))
 }
 
 /// The position of the snapshot that counts.

@@ -14,12 +14,35 @@ use crate::model::id::Revision;
 
 /// Keeps records in the order of their positions.
 pub trait Store: Send {
-    /// Makes records durable, all or none, at `first` and the positions after it. Blocks until they are on disk.
+    /// Makes records durable, all or none, at `first` and the positions after it, and lines of the audit with them.
+    /// Either may be none. Blocks until they are on disk.
     ///
     /// # Errors
     /// The caller counts none of them as durable then, and its next call is for the same `first`, with at least as many
-    /// records: they replace whatever was left by the one that failed. A store that failed works again by itself.
-    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError>;
+    /// records: they replace whatever was left by the one that failed, as do the lines of the audit, however many they
+    /// are. A store that failed works again by itself.
+    fn append(
+        &mut self,
+        first: Revision,
+        records: &[Vec<u8>],
+        audit: AuditLines<'_>,
+    ) -> Result<(), StoreError>;
+
+    /// The last line of the audit. None: there is none.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn last_audited(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    /// The audit as it is now, to be read by another thread. Never blocks on what is read.
+    ///
+    /// # Errors
+    /// It keeps none, or can't be read.
+    fn audit(&mut self) -> Result<Box<dyn Audit>, StoreError> {
+        Err(StoreError::Io { operation: "read the audit of", why: "it keeps none".to_owned() })
+    }
 
     /// Keeps one part of a snapshot of what the records up to `at` come to. Parts are numbered from 0. They count only
     /// once they are sealed, and may never be: part 0 of another snapshot drops them. Blocks until they are on disk.
@@ -47,6 +70,31 @@ pub trait Store: Send {
     /// # Errors
     /// It keeps nothing, or can't be read.
     fn freeze(&mut self) -> Result<Box<dyn Frozen>, StoreError>;
+}
+
+/// How many lines of the audit are kept, the last ones.
+pub const MOST_AUDITED: u64 = 200_000;
+
+/// Lines of the audit, numbered from `first` on, in the place of whatever stands there. The default is none, which
+/// leaves the audit as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AuditLines<'a> {
+    /// The number of the first one. 0: there are none.
+    pub first: u64,
+    /// The lines.
+    pub lines: &'a [Vec<u8>],
+}
+
+/// What is called with each line of the audit that is given back.
+pub type EachLine<'a> = dyn FnMut(&[u8]) -> Result<(), StoreError> + 'a;
+
+/// The audit at one moment.
+pub trait Audit: Send {
+    /// Gives the lines back that are kept, from this number on, oldest first.
+    ///
+    /// # Errors
+    /// The store can't be read, or `each` refused something.
+    fn replay(&self, from: u64, each: &mut EachLine<'_>) -> Result<(), StoreError>;
 }
 
 /// What a store held at one moment. Another thread may read it while the store goes on.

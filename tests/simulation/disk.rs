@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use podling::control::change::Change;
 use podling::master::record;
 use podling::model::id::Revision;
-use podling::store::{Each, Frozen, Store, StoreError, Stored};
+use podling::store::{AuditLines, Each, Frozen, Store, StoreError, Stored};
 
 /// What the disk does with a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +85,12 @@ impl Disk {
 }
 
 impl Store for Disk {
-    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
+    fn append(
+        &mut self,
+        first: Revision,
+        records: &[Vec<u8>],
+        _audit: AuditLines<'_>,
+    ) -> Result<(), StoreError> {
         let numbered: Vec<(u64, Vec<u8>)> = (first.0..).zip(records.iter().cloned()).collect();
         self.write(|platter| platter.records.extend(numbered.iter().cloned()))?;
         self.0.lock().tell(numbered);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use podling::model::id::Revision;
-use podling::store::{Each, Frozen, Store, StoreError, Stored};
+use podling::store::{AuditLines, Each, Frozen, Store, StoreError, Stored};
 
 /// What the disk does with a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,12 @@ impl FaultyStore {
 }
 
 impl Store for FaultyStore {
-    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
+    fn append(
+        &mut self,
+        first: Revision,
+        records: &[Vec<u8>],
+        _audit: AuditLines<'_>,
+    ) -> Result<(), StoreError> {
         self.write(|disk| drop(disk.rows.insert(first.0, records.to_vec())))
     }
 

@@ -1,14 +1,19 @@
 //! A store that holds what it was given, in memory, and gives it back. It takes no snapshots.
 
 use podling::model::id::Revision;
-use podling::store::{Each, Frozen, Store, StoreError, Stored};
+use podling::store::{AuditLines, Each, Frozen, Store, StoreError, Stored};
 
 /// The records, with their positions.
 #[derive(Default)]
 pub(crate) struct Kept(Vec<(Revision, Vec<u8>)>);
 
 impl Store for Kept {
-    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
+    fn append(
+        &mut self,
+        first: Revision,
+        records: &[Vec<u8>],
+        _audit: AuditLines<'_>,
+    ) -> Result<(), StoreError> {
         let positions = (first.0..).map(Revision);
         self.0.extend(positions.zip(records.iter().cloned()));
         Ok(())

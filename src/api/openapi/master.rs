@@ -25,6 +25,7 @@ pub(super) fn entry(route: MasterRoute) -> Operation {
         MasterRoute::Heartbeat => heartbeat(),
         MasterRoute::Reports => reports(),
         MasterRoute::Events => events(),
+        MasterRoute::Audit => audit(),
         MasterRoute::MakeToken => make_token(),
         MasterRoute::ListTokens => list_tokens(),
         MasterRoute::EndToken => end_token(),
@@ -132,6 +133,16 @@ fn logs_ticket() -> Operation {
         .query("attempt", "Of this attempt.", attempt_asked())
         .answers(200, "Where.", Schema::named("LogsTicket"))
         .refuses(&["attempt_not_found", "not_placed"])
+}
+
+fn audit() -> Operation {
+    Operation::new(
+        "audit",
+        "Who changed what",
+        "As ndjson, oldest first: all that are kept, or those after a number. Each holds the hash of the one before.",
+    )
+    .query("after", "Only those after this number.", Schema::count())
+    .streams("The lines.", &[("application/x-ndjson", Schema::text(), Some(Schema::named("AuditLine")))])
 }
 
 fn make_token() -> Operation {

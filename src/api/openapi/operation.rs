@@ -115,9 +115,7 @@ impl Operation {
 
     /// The entry as the document holds it.
     pub(super) fn render(mut self, method: &str, needs: Needs, refusals: &mut Refusals) -> Value {
-        if needs != Needs::Nothing {
-            self.codes.extend(["unauthorized", "forbidden"]);
-        }
+        self.codes.extend(refused_by(needs));
         let mut answers = Map::new();
         for (status, answer) in &self.answers {
             answers.insert(status.to_string(), answer.clone());
@@ -155,6 +153,19 @@ impl Operation {
             (status, name)
         };
         by_status.into_iter().map(name).collect()
+    }
+}
+
+/// What may be said to whoever doesn't show what is needed.
+const fn refused_by(needs: Needs) -> &'static [&'static str] {
+    match needs {
+        Needs::Nothing => &[],
+        Needs::Scope(_) | Needs::Join => {
+            &["no_token", "unknown_token", "token_expired", "scope", "wrong_tokens"]
+        }
+        Needs::Node => &["no_token", "unknown_token", "token_expired", "foreign_node", "wrong_tokens"],
+        Needs::Master => &["no_token", "unknown_token"],
+        Needs::MasterOrTicket => &["no_token", "unknown_token", "token_expired"],
     }
 }
 

@@ -11,6 +11,7 @@ use crate::api::wire::agent::{
     Assignment, AttemptView, DesiredAttempt, HeartbeatReply, HeartbeatRequest, HeldAttempt, RegisterReply,
     RegisterRequest, Report, ReportVerdict, ReportsReply, ReportsRequest, StopOrder, TaskOrder,
 };
+use crate::api::wire::audit::AuditLine;
 use crate::api::wire::event::{Event, Gap};
 use crate::api::wire::image::{ImageReply, ImageRequest};
 use crate::api::wire::log::{LogLine, LogsTicket};
@@ -130,10 +131,15 @@ fn spec_into(mut value: Value) -> Value {
         "image": "nginx:1", "command": ["a", ""], "env": {"K": "V"}, "labels": {"tier": "web"},
         "ports": [port()], "cpu_millis": 500, "memory_bytes": 268_435_456, "network": "bridge",
         "pull": "always", "user": "1000:1000", "workdir": "/srv", "constraints": {"disk": "ssd"}, "restart": restart(),
-        "on_node_lost": "reschedule", "pending_timeout_ms": 0, "stop_grace_ms": 31_536_000_000_u64,
+        "on_node_lost": "reschedule", "pending_timeout_ms": 0, "stop_grace_ms": 31_536_000_000_u64, "mounts": [mount()],
+        "capabilities": ["NET_ADMIN"],
     });
     value.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     value
+}
+
+fn mount() -> Value {
+    json!({"source": "/srv/data", "target": "/data", "read_only": true})
 }
 
 fn port() -> Value {
@@ -188,14 +194,20 @@ fn tokens_and_what_a_node_gets_that_joins() {
         "cert_pem": "-----BEGIN",
     });
     fits::<JoinReply>("JoinReply", &reply);
+    let hash = "0123456789abcdef".repeat(4);
+    let line = json!({
+        "number": 7, "time": TIME, "actor": "user", "token_id": TASK, "node_id": NODE, "address": "127.0.0.1:9",
+        "action": "task.stop", "subjects": [TASK], "allowed": false, "code": "scope", "previous": hash, "hash": hash,
+    });
+    fits::<AuditLine>("AuditLine", &line);
 }
 
 #[test]
 fn what_is_asked_for_fits() {
-    fits_request::<TaskRequest>("TaskRequest", &request(), &["secrets", "mounts"]);
+    fits_request::<TaskRequest>("TaskRequest", &request(), &["secrets"]);
     let mut one = request();
     one.as_object_mut().unwrap().remove("count");
-    fits_request::<TaskRequest>("TaskInArray", &one, &["secrets", "mounts", "count"]);
+    fits_request::<TaskRequest>("TaskInArray", &one, &["secrets", "count"]);
     fits_request::<RestartWire>("Restart", &restart(), &[]);
     fits_request::<StopRequest>("StopRequest", &json!({"grace_ms": 0}), &[]);
     let availability = json!({"availability": "draining"});

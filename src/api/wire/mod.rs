@@ -5,6 +5,7 @@
 //! know. Absent means absent: no reply holds a `null` or an empty string for "none".
 
 pub mod agent;
+pub mod audit;
 pub mod event;
 pub mod image;
 pub mod log;

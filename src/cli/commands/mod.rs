@@ -5,6 +5,7 @@
 //! known by name, and say so.
 
 mod apply;
+mod audit;
 mod completion;
 mod events;
 mod inspect;
@@ -29,7 +30,7 @@ use crate::cli::{Console, Screen, exit, help};
 use crate::runtime::settings::{Environment, SettingsError};
 
 /// Part of the contract, and of a later version.
-const TO_COME: &[&str] = &["story", "audit"];
+const TO_COME: &[&str] = &["story"];
 
 /// What other programs call the commands of this one.
 const ELSEWHERE: &[(&[&str], &str)] = &[
@@ -111,6 +112,7 @@ fn read(command: &str, words: &mut Words, environment: Environment) -> Result<Bo
         "wait" => Box::new(wait::Asked::read(words)?),
         "events" => Box::new(events::Asked::read(words)?),
         "top" => Box::new(top::Asked::read(words)?),
+        "audit" => Box::new(audit::Asked::read(words)?),
         "apply" => Box::new(apply::Asked::read(words)?),
         "inspect" => Box::new(inspect::Asked::read(words)?),
         "why" => Box::new(why::Asked::read(words)?),

@@ -17,7 +17,7 @@ use crate::model::id::{Epoch, Revision};
 use crate::runtime::clock;
 use crate::runtime::data_dir::{DataDir, DataDirError};
 use crate::store::embedded::EmbeddedStore;
-use crate::store::{Store, StoreError, Stored};
+use crate::store::{AuditLines, Store, StoreError, Stored};
 
 /// Bytes of records that are written in one commit.
 const COMMIT_BYTES: usize = 1 << 20;
@@ -103,7 +103,9 @@ impl Filling<'_> {
 
     fn commit(&mut self) -> Result<(), StoreError> {
         self.bytes = 0;
-        self.waiting.take().map_or(Ok(()), |(first, records)| self.store.append(first, &records))
+        self.waiting
+            .take()
+            .map_or(Ok(()), |(first, records)| self.store.append(first, &records, AuditLines::default()))
     }
 
     fn finish(mut self) -> Result<(), StoreError> {

@@ -12,13 +12,18 @@ use crate::model::id::{Epoch, Revision};
 use crate::model::time::Now;
 use crate::runtime::supervise;
 use crate::store::memory::MemoryStore;
-use crate::store::{Each, Frozen, StoreError};
+use crate::store::{AuditLines, Each, Frozen, StoreError};
 
 /// A store whose commits wait until the test lets them.
 struct Gated(Receiver<()>, Sender<Vec<u64>>);
 
 impl Store for Gated {
-    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), StoreError> {
+    fn append(
+        &mut self,
+        first: Revision,
+        records: &[Vec<u8>],
+        _audit: AuditLines<'_>,
+    ) -> Result<(), StoreError> {
         self.0.recv().unwrap();
         let positions = (first.0..).take(records.len()).collect();
         self.1.send(positions).unwrap();
@@ -50,7 +55,7 @@ fn state() -> Arc<State> {
         pending_timeout: Duration::ZERO,
         retain: Duration::from_secs(60),
     };
-    Arc::new(State::load(settings, &mut MemoryStore, Now::default()).unwrap())
+    Arc::new(State::load(settings, &mut MemoryStore::default(), Now::default()).unwrap())
 }
 
 #[test]
@@ -72,7 +77,7 @@ fn nothing_is_let_go_before_its_record_is_on_disk_and_waiting_records_share_a_co
     ];
     let (told, tells) = bounded(8);
     for name in ["a", "b", "c"] {
-        let at = journal.append(name.into(), Undo::default());
+        let at = journal.append(name.into(), Undo::default(), None);
         let told = told.clone();
         journal.when_settled(at, move |fate| told.send((name, fate)).unwrap());
     }

@@ -1,17 +1,18 @@
 //! Nodes, as operators see them: list, look at, open and close, forget.
 
+use super::audit::asked;
 use super::tasks::{MAX_LIMIT, limit};
 use super::{Answer, Api, json, store_full};
 use crate::api::wire::Page;
 use crate::api::wire::node::AvailabilityRequest;
 use crate::http::{Problem, Request, Response};
+use crate::master::access::Caller;
 use crate::master::state::{AsOf, ForgetNodeError, StoreFull};
 use crate::master::stats;
 use crate::model::id::NodeId;
 use crate::model::node::NodeStatus;
 use crate::rest::query::Query;
 use crate::rest::read;
-use crate::runtime::clock;
 
 impl Api {
     /// GET /nodes
@@ -45,22 +46,33 @@ impl Api {
     }
 
     /// POST /nodes/:id/availability
-    pub(super) fn set_availability(&self, id: &str, request: &Request) -> Result<Answer, Problem> {
+    pub(super) fn set_availability(
+        &self,
+        id: &str,
+        request: &Request,
+        caller: &Caller,
+    ) -> Result<Answer, Problem> {
         let wanted: AvailabilityRequest = read(request)?;
         let node: NodeId = id.parse().map_err(|_| node_not_found(id))?;
-        let set = self.state.set_availability(&node, wanted.availability, clock::now());
+        let set = self.state.set_availability(&node, wanted.availability, asked(request, caller));
         let set = set.map_err(|StoreFull| store_full())?.ok_or_else(|| node_not_found(id))?;
         log::info!("availability set node={id} availability={}", wanted.availability.as_str());
         Ok(Answer::Reply(AsOf { value: json(200, &set.value), at: set.at }))
     }
 
     /// DELETE /nodes/:id
-    pub(super) fn delete_node(&self, id: &str) -> Result<Answer, Problem> {
+    pub(super) fn delete_node(
+        &self,
+        id: &str,
+        request: &Request,
+        caller: &Caller,
+    ) -> Result<Answer, Problem> {
         let node: NodeId = id.parse().map_err(|_| node_not_found(id))?;
-        let forgotten = self.state.forget_node(&node, clock::now()).map_err(|error| match error {
-            ForgetNodeError::InUse(why) => Problem::conflict("node_in_use", why),
-            ForgetNodeError::StoreFull => store_full(),
-        })?;
+        let forgotten =
+            self.state.forget_node(&node, asked(request, caller)).map_err(|error| match error {
+                ForgetNodeError::InUse(why) => Problem::conflict("node_in_use", why),
+                ForgetNodeError::StoreFull => store_full(),
+            })?;
         let forgotten = forgotten.ok_or_else(|| node_not_found(id))?;
         log::info!("node removed node={id}");
         Ok(Answer::Reply(AsOf { value: Response::empty(204), at: forgotten.at }))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::{Answer, Api, MAX_BODY, json, store_full};
+use super::{Answer, Api, MAX_BODY, audit, json, store_full};
 use crate::api::routes;
 use crate::api::wire::log::LogsTicket;
 use crate::api::wire::spec::{Creation as Wanted, MAX_COUNT, TaskRequest};
@@ -49,7 +49,8 @@ impl Api {
             return Err(Problem::unavailable("busy", "too many changes wait for the disk"));
         }
         let made_by = caller.token().cloned();
-        let created = self.state.create_by(made_by, wanted, is_array || counted, key, clock::now());
+        let by = audit::asked(request, caller);
+        let created = self.state.create_by(made_by, wanted, is_array || counted, key, by);
         let created = created.map_err(refused)?;
         for new in &created.value.tasks {
             log::debug!("task created task={} name={}", new.id, new.name);
@@ -131,7 +132,8 @@ impl Api {
         let grace = asked.grace().map_err(|mistake| problem_of(&mistake))?;
         let own = if caller.is_limited() { Some(self.find_task(reference)?.value) } else { None };
         let reference = check_own(own.as_deref(), reference, caller)?;
-        let stopped = self.state.stop(reference, grace, clock::now()).map_err(|error| match error {
+        let by = audit::asked(request, caller);
+        let stopped = self.state.stop(reference, grace, by).map_err(|error| match error {
             StopError::Ambiguous(error) => ambiguous(reference, &error),
             StopError::StoreFull => store_full(),
         })?;
@@ -150,10 +152,16 @@ impl Api {
     }
 
     /// DELETE /tasks/:id
-    pub(super) fn delete_task(&self, reference: &str, caller: &Caller) -> Result<Answer, Problem> {
+    pub(super) fn delete_task(
+        &self,
+        reference: &str,
+        request: &Request,
+        caller: &Caller,
+    ) -> Result<Answer, Problem> {
         let own = if caller.is_limited() { self.find_one_task(reference)? } else { None };
         let reference = check_own(own.as_deref(), reference, caller)?;
-        let forgotten = self.state.forget(reference, clock::now()).map_err(|error| match error {
+        let by = audit::asked(request, caller);
+        let forgotten = self.state.forget(reference, by).map_err(|error| match error {
             ForgetError::Ambiguous(error) => ambiguous(reference, &error),
             ForgetError::Lives(task) => {
                 let text = format!("{} is {}: stop it first", task.name, task.status().as_str());

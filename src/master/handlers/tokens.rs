@@ -1,7 +1,7 @@
 //! Tokens: make, list, end; and nodes that join.
 
 use super::nodes::node_id_in_use;
-use super::{Answer, Api, json, store_full};
+use super::{Answer, Api, audit, json, store_full};
 use crate::api::wire::Page;
 use crate::api::wire::token::{
     JoinReply, JoinRequest, Secret, TokenMade, TokenRequest, TokenView, WantedToken,
@@ -52,7 +52,8 @@ impl Api {
             expires_at,
             made_by: caller.token().cloned(),
         };
-        let made = self.state.make_token(record, now).map_err(|error| match error {
+        let by_whom = audit::asked(request, caller);
+        let made = self.state.make_token(record, by_whom).map_err(|error| match error {
             NotMade::TooMany => too_many(),
             NotMade::StoreFull => store_full(),
         })?;
@@ -78,10 +79,11 @@ impl Api {
     }
 
     /// DELETE /tokens/:id
-    pub(super) fn end_token(&self, id: &str, caller: &Caller) -> Result<Answer, Problem> {
+    pub(super) fn end_token(&self, id: &str, request: &Request, caller: &Caller) -> Result<Answer, Problem> {
         let none = || Problem::not_found("token_not_found", format!("there is no token {id:?}"));
         let token: TokenId = id.parse().map_err(|_| none())?;
-        let ended = self.state.end_token(&token, clock::now()).map_err(|StoreFull| store_full())?;
+        let ended =
+            self.state.end_token(&token, audit::asked(request, caller)).map_err(|StoreFull| store_full())?;
         let ended = ended.ok_or_else(none)?;
         log::info!("token ended token={token} by={}", by(caller));
         Ok(Answer::Reply(AsOf { value: Response::empty(204), at: ended.at }))
@@ -104,14 +106,15 @@ impl Api {
                 Caller::Anybody | Caller::Unchecked | Caller::User { .. } | Caller::Node { .. } => None,
             },
         };
-        let joined = self.state.join(joining, now).map_err(|error| match error {
-            JoinError::Used => {
-                Problem::new(401, "unknown_token", "The token is not known", "this join word was used")
-            }
-            JoinError::NodeIdInUse => node_id_in_use(&node),
-            JoinError::TooMany => too_many(),
-            JoinError::StoreFull => store_full(),
-        })?;
+        let joined =
+            self.state.join(joining, audit::asked(request, caller)).map_err(|error| match error {
+                JoinError::Used => {
+                    Problem::new(401, "unknown_token", "The token is not known", "this join word was used")
+                }
+                JoinError::NodeIdInUse => node_id_in_use(&node),
+                JoinError::TooMany => too_many(),
+                JoinError::StoreFull => store_full(),
+            })?;
         log::info!("node joined node={node} token={id} by={}", by(caller));
         let reply = JoinReply {
             cluster_id: self.state.settings().cluster.clone(),

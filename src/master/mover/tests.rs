@@ -33,7 +33,7 @@ impl Master {
             pending_timeout: Duration::ZERO,
             retain: Duration::from_secs(3_600),
         };
-        let master = Self(State::load(settings, &mut MemoryStore, at(0)).unwrap());
+        let master = Self(State::load(settings, &mut MemoryStore::default(), at(0)).unwrap());
         names.iter().for_each(|name| master.register(name));
         master
     }

@@ -10,6 +10,7 @@ use crate::canary::{Canary, sings};
 use crate::control::change::{Change, Misfit};
 use crate::control::nodes::{Beat, NodeEntry, Nodes};
 use crate::control::tasks::Tasks;
+use crate::model::audit::Asked;
 use crate::model::id::{AttemptKey, ClusterId, Incarnation, NodeId, Revision, TaskId};
 use crate::model::node::{Availability, NodeStatus, Registration};
 use crate::model::task::{Ending, Refused, Step, Task, TaskState};
@@ -272,7 +273,7 @@ impl State {
         &self,
         id: &NodeId,
         availability: Availability,
-        now: Now,
+        asked: impl Into<Asked>,
     ) -> Result<Option<AsOf<NodeView>>, StoreFull> {
         let (mut nodes, mut tasks) = self.locks.write_both();
         if nodes.get(id).is_none() {
@@ -280,7 +281,7 @@ impl State {
         }
         self.check_store()?;
         let change = Change::Availability { node: id.clone(), availability };
-        let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
+        let at = self.commit_for(&asked.into(), &mut nodes, &mut tasks, change).unwrap_or_default();
         let shown = nodes.get(id).map(view);
         drop((nodes, tasks));
         self.wake_scheduler();
@@ -291,7 +292,12 @@ impl State {
     ///
     /// # Errors
     /// It is in use, or that can't be stored now.
-    pub fn forget_node(&self, id: &NodeId, now: Now) -> Result<Option<AsOf<()>>, ForgetNodeError> {
+    pub fn forget_node(
+        &self,
+        id: &NodeId,
+        asked: impl Into<Asked>,
+    ) -> Result<Option<AsOf<()>>, ForgetNodeError> {
+        let asked = asked.into();
         let (mut nodes, mut tasks) = self.locks.write_both();
         let Some(entry) = nodes.get(id) else { return Ok(None) };
         if entry.node().status == NodeStatus::Online {
@@ -305,10 +311,11 @@ impl State {
         self.check_store()?;
         for task in kept {
             let unreserve = Change::Advanced { task, step: Step::Unreserve };
-            let _ = self.commit(&mut nodes, &mut tasks, unreserve, now);
+            let _ = self.commit(&mut nodes, &mut tasks, unreserve, asked.now);
         }
-        self.end_tokens_of(id, &mut nodes, &mut tasks, now);
-        let at = self.commit(&mut nodes, &mut tasks, Change::NodeForgotten { node: id.clone() }, now);
+        self.end_tokens_of(id, &mut nodes, &mut tasks, asked.now);
+        let change = Change::NodeForgotten { node: id.clone() };
+        let at = self.commit_for(&asked, &mut nodes, &mut tasks, change);
         Ok(at.ok().map(|at| AsOf { value: (), at }))
     }
 }

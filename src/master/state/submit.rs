@@ -9,6 +9,7 @@ use crate::canary::{Canary, sings};
 use crate::control::change::{Change, Creation, KeyUse, NewTask};
 use crate::control::tasks::{Ambiguous, Found};
 use crate::master::reach::Reach;
+use crate::model::audit::Asked;
 use crate::model::id::{TaskName, TokenId};
 use crate::model::task::{Step, StopIntent, Task};
 use crate::model::time::Now;
@@ -83,9 +84,9 @@ impl State {
         wanted: Vec<Wanted>,
         batch: bool,
         key: Option<KeyUse>,
-        now: Now,
+        asked: impl Into<Asked>,
     ) -> Result<AsOf<Arc<Creation>>, CreateError> {
-        self.create_by(None, wanted, batch, key, now)
+        self.create_by(None, wanted, batch, key, asked)
     }
 
     /// As [`State::create`], for whoever showed this token.
@@ -98,8 +99,10 @@ impl State {
         wanted: Vec<Wanted>,
         batch: bool,
         key: Option<KeyUse>,
-        now: Now,
+        asked: impl Into<Asked>,
     ) -> Result<AsOf<Arc<Creation>>, CreateError> {
+        let asked = asked.into();
+        let now = asked.now;
         let (mut nodes, mut tasks) = self.locks.write_both();
         let used = key.as_ref().filter(|_| !sings(Canary::ForgetsKeys));
         if let Some(record) = used.and_then(|used| tasks.keys().get(&used.key)) {
@@ -121,7 +124,7 @@ impl State {
             made_by,
         };
         let change = Change::Created(creation.clone());
-        let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
+        let at = self.commit_for(&asked, &mut nodes, &mut tasks, change).unwrap_or_default();
         drop((nodes, tasks));
         self.wake_scheduler();
         Ok(AsOf { value: Arc::new(creation), at })
@@ -146,8 +149,9 @@ impl State {
         &self,
         reference: &str,
         grace: Option<Duration>,
-        now: Now,
+        asked: impl Into<Asked>,
     ) -> Result<Option<AsOf<StopOutcome>>, StopError> {
+        let asked = asked.into();
         let (mut nodes, mut tasks) = self.locks.write_both();
         let id = match tasks.resolve(reference).map_err(StopError::Ambiguous)? {
             Found::Task(entry) => entry.task.id.clone(),
@@ -155,9 +159,10 @@ impl State {
         };
         self.check_store()?;
         let grace = grace.or_else(|| tasks.get(&id).map(|task| task.spec.stop_grace)).unwrap_or_default();
-        let step = Step::Stop(StopIntent { requested_at: now.wall, grace });
+        let step = Step::Stop(StopIntent { requested_at: asked.now.wall, grace });
         // A refusal means that it is so already, or that the task has ended: no error either way.
-        let _ = self.commit(&mut nodes, &mut tasks, Change::Advanced { task: id.clone(), step }, now);
+        let change = Change::Advanced { task: id.clone(), step };
+        let _ = self.commit_for(&asked, &mut nodes, &mut tasks, change);
         Ok(tasks.entry(&id).map(|entry| {
             let node = entry.task.holds_place_on().and_then(|node| nodes.get(node));
             let reach = node.map(|node| self.reach(node.node()));
@@ -169,7 +174,11 @@ impl State {
     ///
     /// # Errors
     /// Several are meant, it lives, or that can't be stored now.
-    pub fn forget(&self, reference: &str, now: Now) -> Result<Option<AsOf<Arc<Task>>>, ForgetError> {
+    pub fn forget(
+        &self,
+        reference: &str,
+        asked: impl Into<Asked>,
+    ) -> Result<Option<AsOf<Arc<Task>>>, ForgetError> {
         let (mut nodes, mut tasks) = self.locks.write_both();
         let task = match tasks.resolve_one(reference).map_err(ForgetError::Ambiguous)? {
             Found::Task(entry) => Arc::clone(&entry.task),
@@ -180,7 +189,7 @@ impl State {
         }
         self.check_store()?;
         let change = Change::Forgotten { task: task.id.clone() };
-        let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
+        let at = self.commit_for(&asked.into(), &mut nodes, &mut tasks, change).unwrap_or_default();
         Ok(Some(AsOf { value: task, at }))
     }
 }

@@ -12,6 +12,7 @@ use crate::control::nodes::{NodeEntry, Nodes};
 use crate::control::tasks::Tasks;
 use crate::control::tokens::Unfit;
 use crate::master::reach::Reach;
+use crate::model::audit::Asked;
 use crate::model::id::{InstanceId, NodeId, TokenId};
 use crate::model::node::{Node, NodeStatus};
 use crate::model::time::{Now, WallTime};
@@ -120,14 +121,14 @@ impl State {
     ///
     /// # Errors
     /// There are too many, or it can't be stored now.
-    pub fn make_token(&self, token: TokenRecord, now: Now) -> Result<AsOf<()>, NotMade> {
+    pub fn make_token(&self, token: TokenRecord, asked: impl Into<Asked>) -> Result<AsOf<()>, NotMade> {
         let (mut nodes, mut tasks) = self.locks.write_both();
         self.check_store()?;
         if self.locks.read_tokens().len() >= MOST_TOKENS {
             return Err(NotMade::TooMany);
         }
         let change = Change::TokenMade { token: Arc::new(token) };
-        let at = self.commit(&mut nodes, &mut tasks, change, now).unwrap_or_default();
+        let at = self.commit_for(&asked.into(), &mut nodes, &mut tasks, change).unwrap_or_default();
         Ok(AsOf { value: (), at })
     }
 
@@ -135,13 +136,14 @@ impl State {
     ///
     /// # Errors
     /// That can't be stored now.
-    pub fn end_token(&self, id: &TokenId, now: Now) -> Result<Option<AsOf<()>>, StoreFull> {
+    pub fn end_token(&self, id: &TokenId, asked: impl Into<Asked>) -> Result<Option<AsOf<()>>, StoreFull> {
         let (mut nodes, mut tasks) = self.locks.write_both();
         if self.locks.read_tokens().get(id).is_none() {
             return Ok(None);
         }
         self.check_store()?;
-        let ended = self.commit(&mut nodes, &mut tasks, Change::TokenEnded { id: id.clone() }, now);
+        let change = Change::TokenEnded { id: id.clone() };
+        let ended = self.commit_for(&asked.into(), &mut nodes, &mut tasks, change);
         Ok(ended.ok().map(|at| AsOf { value: (), at }))
     }
 
@@ -149,7 +151,8 @@ impl State {
     ///
     /// # Errors
     /// Its name is taken, its word was used, or it can't be stored now.
-    pub fn join(&self, joining: Joining, now: Now) -> Result<AsOf<()>, JoinError> {
+    pub fn join(&self, joining: Joining, asked: impl Into<Asked>) -> Result<AsOf<()>, JoinError> {
+        let asked = asked.into();
         let Joining { token, node, instance, word } = joining;
         let (mut nodes, mut tasks) = self.locks.write_both();
         let tokens = self.locks.read_tokens();
@@ -175,7 +178,7 @@ impl State {
         let ended = older.into_iter().chain(word).map(|id| Change::TokenEnded { id });
         for change in std::iter::once(made).chain(ended) {
             // What is ended was there a moment ago, and nothing else can have changed it.
-            let _ = self.commit(&mut nodes, &mut tasks, change, now);
+            let _ = self.commit_for(&asked, &mut nodes, &mut tasks, change);
         }
         Ok(AsOf { value: (), at: self.position(&*tasks) })
     }

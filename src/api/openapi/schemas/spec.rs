@@ -30,6 +30,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
             list("TaskInArray").at_least(1).at_most(MAX_COUNT as usize).doc("Tasks, all of them or none."),
         ),
         ("Port", published().closed()),
+        ("Mount", mount().closed()),
         ("Restart", restart().closed()),
     ]
 }
@@ -40,7 +41,7 @@ fn request() -> Schema {
 
 /// Adds the fields of a spec.
 pub(super) fn spec_fields(schema: Schema) -> Schema {
-    limit_fields(container_fields(schema))
+    host_fields(limit_fields(container_fields(schema)))
 }
 
 fn container_fields(schema: Schema) -> Schema {
@@ -48,7 +49,7 @@ fn container_fields(schema: Schema) -> Schema {
     let list = Schema::list(word.clone());
     let variables = Schema::map(Schema::matching("^[^=\\x00]+$"), word);
     let user = "^[a-zA-Z0-9_.][a-zA-Z0-9_.-]{0,63}(?::[a-zA-Z0-9_.][a-zA-Z0-9_.-]{0,63})?$";
-    let networks = [Network::Bridge, Network::None].map(Network::as_str);
+    let networks = [Network::Bridge, Network::None, Network::Host].map(Network::as_str);
     schema
         .must("image", "The image.", image())
         .may("command", "Replaces the image's command.", list)
@@ -59,9 +60,11 @@ fn container_fields(schema: Schema) -> Schema {
             "Published ports, no host port twice. Not with the network `none`.",
             Schema::list(Schema::named("Port")),
         )
-        .may("network", "`node` is not built yet (422 `not_supported`); `host` is for the policy (403).", {
-            Schema::words(&networks).default(Network::default().as_str())
-        })
+        .may(
+            "network",
+            "`node` is not built yet (422 `not_supported`); `host` only where the policy allows it.",
+            Schema::words(&networks).default(Network::default().as_str()),
+        )
         .may("pull", "When the image is pulled.", pull())
         .may("user", "The user of the command: `USER` or `USER:GROUP`.", Schema::matching(user))
         .may(
@@ -87,6 +90,31 @@ fn limit_fields(schema: Schema) -> Schema {
             wait(),
         )
         .may("stop_grace_ms", "Between TERM and KILL when it is stopped; absent: 10 s.", wait())
+}
+
+/// What of its node it asks for, which only the policy gives.
+fn host_fields(schema: Schema) -> Schema {
+    let capability = Schema::matching("^[A-Z][A-Z0-9_]{1,30}$").example("NET_ADMIN");
+    schema
+        .may(
+            "mounts",
+            "What of the node is mounted in the container; where the policy allows it.",
+            Schema::list(Schema::named("Mount")),
+        )
+        .may(
+            "capabilities",
+            "Capabilities beyond the Engine's own set; where the policy allows them.",
+            Schema::list(capability),
+        )
+}
+
+fn mount() -> Schema {
+    let path = || Schema::matching("^/[^\\x00-\\x1f\\x7f]*$").at_most(4096);
+    Schema::object()
+        .must("source", "The node's path.", path())
+        .must("target", "The container's path.", path())
+        .may("read_only", "Whether the container may not write to it.", Schema::flag().default(false))
+        .doc("A folder or a file of the node in the container.")
 }
 
 /// An image's name.

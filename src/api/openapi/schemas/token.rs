@@ -12,6 +12,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         ("TokenList", page("Token").doc("Tokens, oldest first.")),
         ("JoinRequest", join_request().closed()),
         ("JoinReply", join_reply()),
+        ("AuditLine", audit_line()),
     ]
 }
 
@@ -79,4 +80,22 @@ fn join_reply() -> Schema {
         .may("ca_pem", "The cluster's CA, where it has one.", Schema::text())
         .may("cert_pem", "The node's certificate, where it asked for one.", Schema::text())
         .doc("What a node gets that joined.")
+}
+
+fn audit_line() -> Schema {
+    let hash = || Schema::matching("^[0-9a-f]{64}$");
+    Schema::object()
+        .must("number", "From 1, without a gap.", Schema::count())
+        .must("time", "When.", Schema::time())
+        .must("actor", "Who.", Schema::words(&["user", "node", "join", "unchecked", "unknown"]))
+        .may("token_id", "The token that was shown, where it is known.", made_id())
+        .may("node_id", "The node, if it was one.", node_id())
+        .may("address", "The other end of the connection.", Schema::text())
+        .must("action", "What; of what was refused, method and path.", Schema::text())
+        .may("subjects", "To what: ids.", Schema::list(Schema::text()))
+        .must("allowed", "Whether it was done.", Schema::flag())
+        .may("code", "The code of the problem that it was refused with.", Schema::text())
+        .must("previous", "The hash of the line before.", hash())
+        .must("hash", "The SHA-256 of all that stands before `,\"hash\":\"` in the line.", hash())
+        .doc("Who did what.")
 }
