@@ -126,3 +126,47 @@ fn creation(record: CreatedRecord) -> Result<Creation, String> {
         made_by: record.made_by,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::access::Scope;
+    use crate::model::token::{NodeKey, TokenKind};
+
+    #[test]
+    fn what_was_written_before_there_were_tokens_is_read() {
+        let old = br#"{"created":{"at":1000,"specs":[{"image":"nginx"}],"tasks":[{"id":"01JD0000000000000000000000",
+            "name":"web","spec":0,"replica":false}],"key":["k",[0,1,2,3,4,5,6,7,0,1,2,3,4,5,6,7,0,1,2,3,4,5,6,7,0,1,2,3,
+            4,5,6,7]]}}"#;
+        let Change::Created(creation) = decode(old).unwrap() else { panic!("something else was read") };
+        assert_eq!(creation.made_by, None);
+        assert_eq!(creation.new_tasks().next().unwrap().made_by, None);
+    }
+
+    #[test]
+    fn tokens_come_back_as_they_were_written() {
+        let node_id: NodeId = "worker-1".parse().unwrap();
+        let kinds = [
+            TokenKind::User { scope: Scope::Operate },
+            TokenKind::Node { node_id, key: NodeKey::new([9; 32]) },
+            TokenKind::Join,
+        ];
+        for (kind, is_whole) in kinds.into_iter().zip([true, false, true]) {
+            let id: TokenId = "01JD0000000000000000000000".parse().unwrap();
+            let token = Arc::new(TokenRecord {
+                id: id.clone(),
+                hash: [7; 32],
+                kind,
+                label: is_whole.then(|| "CI".to_owned()),
+                created_at: WallTime::from_unix_millis(1),
+                expires_at: is_whole.then(|| WallTime::from_unix_millis(2)),
+                made_by: is_whole.then(|| id.clone()),
+            });
+            let written = encode(&Change::TokenMade { token: Arc::clone(&token) });
+            let Change::TokenMade { token: read } = decode(&written).unwrap() else { panic!("no token") };
+            assert_eq!(read, token);
+            let ended = decode(&encode(&Change::TokenEnded { id: id.clone() })).unwrap();
+            assert!(matches!(ended, Change::TokenEnded { id: read } if read == id));
+        }
+    }
+}

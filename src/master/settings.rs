@@ -38,7 +38,8 @@ Usage: podling-master [FLAGS]
   --policy FILE                   what tasks may ask for of a node's own         [nothing]
   --tls-cert F, --tls-key F       accepted, not used yet
   --accept-state                  ends a quarantine: what this master doesn't know is stopped
-  --insecure                      listen beyond loopback without TLS and tokens
+  --insecure                      ask for no tokens: whoever reaches it may do everything; listen beyond
+                                  loopback without TLS
   --log-level L                   off, error, warn, info, debug, trace           [info]
 
 Each flag has an environment variable: --node-timeout-ms is PODLING_NODE_TIMEOUT_MS. The flag wins.
@@ -90,7 +91,7 @@ pub struct Settings {
     pub policy: Policy,
     /// Whether what the store holds is the truth, whatever nodes still run.
     pub accept_state: bool,
-    /// Whether it may listen beyond loopback unprotected.
+    /// Whether it asks for no tokens, and may listen beyond loopback.
     pub insecure: bool,
     /// What is logged.
     pub log_level: log::LevelFilter,

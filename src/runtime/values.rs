@@ -59,7 +59,7 @@ pub fn count(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("{text:?} must be a number from 1"))
 }
 
-/// Refuses to listen where others can reach it, unless that was asked for: there is no TLS and there are no tokens.
+/// Refuses to listen where others can reach it, unless that was asked for: there is no TLS.
 ///
 /// # Errors
 /// Names the address.
@@ -67,6 +67,6 @@ pub fn refuse_open_address(listen: SocketAddr, insecure: bool) -> Result<(), Set
     if listen.ip().is_loopback() || insecure {
         return Ok(());
     }
-    let why = format!("{listen} is not loopback: without TLS and tokens that needs --insecure");
+    let why = format!("{listen} is not loopback: without TLS that needs --insecure");
     Err(SettingsError::of("--listen", why))
 }

@@ -41,7 +41,7 @@ Usage: podling-worker [FLAGS]
   --drain-on-exit          TERM ends the containers first, in order
   --remove-all             removes every container of this node, and exits
   --token-file F           a join word, or a token that may add nodes; used once  [this machine's master's]
-  --insecure               listen beyond loopback without TLS and tokens
+  --insecure               listen beyond loopback without TLS
   --log-level L            off, error, warn, info, debug, trace                        [info]
 
 Each flag has an environment variable: --heartbeat-ms is PODLING_HEARTBEAT_MS. The flag wins.
