@@ -16,11 +16,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("runtime", &["model"]),
     ("engine", &["runtime", "model"]),
     ("store", &["runtime", "model"]),
-    ("http", &["runtime", "model"]),
+    ("pki", &["runtime", "model"]),
+    ("http", &["pki", "runtime", "model"]),
     ("rest", &["api", "http", "model"]),
-    ("cli", &["api", "http", "runtime", "model"]),
-    ("master", &["canary", "control", "store", "rest", "http", "api", "runtime", "model"]),
-    ("worker", &["canary", "control", "engine", "rest", "http", "api", "runtime", "model"]),
+    ("cli", &["api", "http", "pki", "runtime", "model"]),
+    ("master", &["canary", "control", "store", "rest", "http", "pki", "api", "runtime", "model"]),
+    ("worker", &["canary", "control", "engine", "rest", "http", "pki", "api", "runtime", "model"]),
 ];
 
 const LONGEST_FILE: usize = 500;
@@ -153,6 +154,9 @@ fn what_has_one_home_is_named_there_alone() {
         ("httparse::", "src/http/"),
         ("ureq::", "src/http/client.rs src/engine/"),
         ("redb::", "src/store/"),
+        ("rcgen::", "src/pki/"),
+        ("x509_parser::", "src/pki/"),
+        ("rustls::", "src/http/"),
         ("pico_args::", "src/runtime/settings.rs src/cli/"),
         ("toml::", "src/cli/apply/"),
         ("Instant::now", "src/runtime/clock.rs"),
