@@ -152,7 +152,7 @@ fn what_has_one_home_is_named_there_alone() {
         ("tokio::", "src/engine/"),
         ("tiny_http::", "src/http/"),
         ("httparse::", "src/http/"),
-        ("ureq::", "src/http/client.rs src/engine/"),
+        ("ureq::", "src/http/client.rs src/http/client/ src/engine/"),
         ("redb::", "src/store/"),
         ("rcgen::", "src/pki/"),
         ("x509_parser::", "src/pki/"),

@@ -322,6 +322,6 @@ fn is_worth_another_try(error: &ClientError, may_be_done: bool) -> bool {
         ClientError::Lost(_) | ClientError::TimedOut(_) => true,
         ClientError::Unreachable(_) => may_be_done,
         ClientError::Refused(problem) => error.is_retryable() || problem.code == "key_busy",
-        ClientError::BadAddress(_) | ClientError::Malformed(_) => false,
+        ClientError::BadAddress(_) | ClientError::Untrusted(_) | ClientError::Malformed(_) => false,
     }
 }

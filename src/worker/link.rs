@@ -52,7 +52,7 @@ impl MasterLink {
     /// Asks the master. Blocks for a few seconds at most.
     ///
     /// # Errors
-    /// See [`ClientError`]. After one that means "nobody there", the next address is up.
+    /// See [`ClientError`]. After one that means "nobody there", or not the master, the next address is up.
     pub(super) fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -60,7 +60,9 @@ impl MasterLink {
     ) -> Result<T, ClientError> {
         let tried = self.current.load(Ordering::Relaxed);
         let answer = self.client().post(path, body, DEADLINE, true);
-        if answer.as_ref().is_err_and(ClientError::is_retryable) {
+        let is_nobody =
+            |error: &ClientError| error.is_retryable() || matches!(error, ClientError::Untrusted(_));
+        if answer.as_ref().is_err_and(is_nobody) {
             let next = (tried + 1) % self.clients.len();
             // Race: another thread has moved on already; then that counts.
             let _ = self.current.compare_exchange(tried, next, Ordering::Relaxed, Ordering::Relaxed);
