@@ -47,7 +47,7 @@ impl Remote {
     /// # Errors
     /// The address can't be used.
     pub(crate) fn new(target: Target) -> Result<Self, CliError> {
-        let client = Client::new(&target.master)
+        let client = Client::trusting(&target.master, &target.trust)
             .map_err(|error| CliError::Usage(SettingsError::of("--master", error)))?;
         let client = match target.token {
             Some(token) => client.with_token(token),

@@ -55,21 +55,35 @@ impl std::error::Error for TlsError {
     }
 }
 
-/// The certificate that is shown, behind what rustls asks.
+/// The certificates that are shown, behind what rustls asks.
 #[derive(Debug)]
-struct Shown(RwLock<Arc<CertifiedKey>>);
+struct Shown {
+    usual: RwLock<Arc<CertifiedKey>>,
+    /// For those who ask for this name.
+    named: RwLock<Option<(&'static str, Arc<CertifiedKey>)>>,
+}
 
 impl ResolvesServerCert for Shown {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read()))
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = self.named.read();
+        let asked_for = named.as_ref().filter(|(name, _)| hello.server_name() == Some(*name));
+        let found = asked_for.map(|(_, key)| Arc::clone(key));
+        Some(found.unwrap_or_else(|| Arc::clone(&self.usual.read())))
     }
 }
 
 /// What makes a TLS connection of an accepted socket.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TlsAcceptor {
     config: Arc<ServerConfig>,
     shown: Arc<Shown>,
+}
+
+/// Without keys.
+impl fmt::Debug for TlsAcceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsAcceptor").finish_non_exhaustive()
+    }
 }
 
 impl TlsAcceptor {
@@ -79,7 +93,8 @@ impl TlsAcceptor {
     /// They can't be read, or don't belong together.
     pub fn new(cert_pem: &str, key_pem: &str) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let shown = Arc::new(Shown(RwLock::new(Arc::new(certified(cert_pem, key_pem, &provider)?))));
+        let usual = RwLock::new(Arc::new(certified(cert_pem, key_pem, &provider)?));
+        let shown = Arc::new(Shown { usual, named: RwLock::new(None) });
         let mut config = ServerConfig::builder_with_details(provider, Arc::new(OurClock))
             .with_protocol_versions(VERSIONS)
             .map_err(TlsError::Refused)?
@@ -95,7 +110,17 @@ impl TlsAcceptor {
     /// As [`TlsAcceptor::new`]; then the old one stays.
     pub fn replace(&self, cert_pem: &str, key_pem: &str) -> Result<(), TlsError> {
         let next = Arc::new(certified(cert_pem, key_pem, self.config.crypto_provider())?);
-        *self.shown.0.write() = next;
+        *self.shown.usual.write() = next;
+        Ok(())
+    }
+
+    /// Shows another certificate from now on to those who ask for `name` (SNI). Connections that are open go on.
+    ///
+    /// # Errors
+    /// As [`TlsAcceptor::new`]; then all is as it was.
+    pub fn show_to(&self, name: &'static str, cert_pem: &str, key_pem: &str) -> Result<(), TlsError> {
+        let next = Arc::new(certified(cert_pem, key_pem, self.config.crypto_provider())?);
+        *self.shown.named.write() = Some((name, next));
         Ok(())
     }
 

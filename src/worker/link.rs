@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::http::{Client, ClientError};
+use crate::http::{Client, ClientError, Trust};
 use crate::worker::membership::Session;
 
 /// How long the master may take to answer.
@@ -25,12 +25,13 @@ pub(super) struct MasterLink {
 }
 
 impl MasterLink {
-    /// To the master at one of these addresses.
+    /// To the master at one of these addresses; at `https://` it has to be the one that `trust` says.
     ///
     /// # Errors
     /// An address can't be used.
-    pub(super) fn new(addresses: &[String]) -> Result<Self, ClientError> {
-        let clients = addresses.iter().map(|address| Client::new(address)).collect::<Result<_, _>>()?;
+    pub(super) fn new(addresses: &[String], trust: &Trust) -> Result<Self, ClientError> {
+        let client = |address: &String| Client::trusting(address, trust);
+        let clients = addresses.iter().map(client).collect::<Result<_, _>>()?;
         Ok(Self { clients, current: AtomicUsize::new(0), session: RwLock::new(None) })
     }
 

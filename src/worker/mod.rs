@@ -4,11 +4,12 @@
 //! against what there is, by the rules of [`crate::control::reconcile`]; [`crew`] starts one [`monitor`] thread per
 //! attempt, which carries out what the attempt's [`walk`] through its life asks for; [`reporter`] tells the master until it has answered; [`logs`]
 //! keeps and shows what containers wrote; [`lease`] ends what a cut-off node must not run; [`outbox`] keeps ends that
-//! no container tells; [`handlers`] answers requests, [`images`] and [`stats`] those that the Engine has to be asked for.
+//! no container tells; [`certificates`] knows what the master is known by; [`handlers`] answers requests, [`images`] and [`stats`] those that the Engine has to be asked for.
 //!
 //! Nothing here decides where a task runs: the heartbeat's reply says what this node is to run, and that is all
 //! that it runs.
 
+pub mod certificates;
 mod crew;
 pub mod desired;
 mod errands;
@@ -55,6 +56,7 @@ use crate::engine::hollow::HollowEngine;
 use crate::engine::{Engine, EngineError};
 use crate::http::{ClientError, ServeError, ServeSettings, serve};
 use crate::model::node::NodeAddress;
+use crate::pki::PkiError;
 use crate::runtime::clock;
 use crate::runtime::data_dir::{DataDir, DataDirError};
 use crate::runtime::settings::EXIT_USAGE;
@@ -108,6 +110,8 @@ pub enum StartError {
     Outbox(std::io::Error),
     /// Its folder of the signals that were sent can't be made.
     Stops(std::io::Error),
+    /// What it knows its master by can't be read.
+    Certificates(PkiError),
     /// Its Engine can't be used.
     Engine(EngineError),
     /// Its master's address can't be used.
@@ -127,6 +131,7 @@ impl StartError {
             | Self::Master(_)
             | Self::Serve(_) => EXIT_USAGE,
             Self::DataDir(DataDirError::TooLoose { .. } | DataDirError::Damaged { .. })
+            | Self::Certificates(_)
             | Self::Logs(_)
             | Self::Outbox(_)
             | Self::Stops(_)
@@ -142,6 +147,7 @@ impl fmt::Display for StartError {
             Self::Logs(error) => error.fmt(f),
             Self::Outbox(error) => write!(f, "failed to make the outbox: {error}"),
             Self::Stops(error) => write!(f, "failed to make the folder of stops: {error}"),
+            Self::Certificates(error) => error.fmt(f),
             Self::Engine(error) => error.fmt(f),
             Self::Master(error) => error.fmt(f),
             Self::Serve(error) => match std::error::Error::source(error) {
@@ -256,6 +262,7 @@ impl Parts {
         let logs = LogStore::open(&identity.folder().file(LOGS_FOLDER), limits).map_err(StartError::Logs)?;
         let outbox = Outbox::open(identity.folder().file(OUTBOX_FOLDER)).map_err(StartError::Outbox)?;
         let stops = Stops::open(identity.folder().file(STOPS_FOLDER)).map_err(StartError::Stops)?;
+        let trust = certificates::master_trust(identity.folder().path()).map_err(StartError::Certificates)?;
         let ((give_jobs, jobs), (tell, events)) = (job::channel(), reporter::channel());
         let (register, (nudge, nudged)) = (bounded(1), bounded(1));
         let desired = Arc::new(Desired::new(give_jobs, tell));
@@ -277,7 +284,7 @@ impl Parts {
         let watch = EngineWatch::new(Arc::clone(&ground), settings.heartbeat, register.0.clone(), nudge);
         let watch = Arc::new(watch);
         let parts = Self {
-            link: Arc::new(MasterLink::new(&settings.masters).map_err(StartError::Master)?),
+            link: Arc::new(MasterLink::new(&settings.masters, &trust).map_err(StartError::Master)?),
             images: Arc::new(Images::new(Arc::clone(&ground), Arc::clone(&watch))),
             stats: Arc::new(Stats::new(Arc::clone(&ground), Arc::clone(&watch))),
             watch,

@@ -42,7 +42,7 @@ impl Secured {
             PeerName::Exactly(name) => Some(ServerName::try_from(name.clone()).map_err(|_| {
                 TlsError::Certificate(format!("{name:?} is no name that a certificate could be for"))
             })?),
-            PeerName::Host | PeerName::Master => None,
+            PeerName::Host | PeerName::HostOrMaster => None,
         };
         let is_own = trust.roots != Roots::System;
         Ok(Self { config: Arc::new(trust.config()?), name, is_own })
@@ -64,10 +64,17 @@ impl Secured {
         let mut socket = TransportAdapter::new(inner.boxed(), Arc::clone(&details.current_time));
         socket.set_timeout(details.timeout);
         while tls.is_handshaking() {
-            tls.complete_io(&mut socket).map_err(|error| match error.downcast::<rustls::Error>() {
-                Ok(error) => refuse(&error),
+            let Err(error) = tls.complete_io(&mut socket) else {
+                continue;
+            };
+            return Err(match error.downcast::<rustls::Error>() {
+                Ok(error) => {
+                    // The peer's log says why as well.
+                    while tls.wants_write() && tls.write_tls(&mut socket).is_ok() {}
+                    refuse(&error)
+                }
                 Err(error) => ureq::Error::from(error),
-            })?;
+            });
         }
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());

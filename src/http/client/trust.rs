@@ -2,7 +2,7 @@
 //!
 //! [`Trust`] becomes a rustls configuration by [`Trust::config`]. The check is rustls's own (webpki), with two things
 //! added: an authority may be known by its fingerprint alone (a join word holds it; the peer sends the certificate),
-//! and a master may prove `master.podling` instead of the address at which it was found.
+//! and there may be two names one of which is enough.
 //!
 //! Invariant: until the check is done the peer has got nothing but a ClientHello.
 
@@ -37,8 +37,8 @@ pub enum Roots {
 pub enum PeerName {
     /// The host of the address.
     Host,
-    /// The host of the address, or `master.podling`. For an authority that is a cluster's own.
-    Master,
+    /// The host of the address, or `master.podling`: for a person who names an authority and an address.
+    HostOrMaster,
     /// This one, whatever the address: see [`crate::pki::node_name`].
     Exactly(String),
 }
@@ -58,14 +58,22 @@ impl Trust {
         Self { roots: Roots::System, name: PeerName::Host }
     }
 
-    /// The master of the cluster with this CA.
+    /// The host of the address, or a master, by this authority.
+    pub fn host_or_master(ca_pem: impl Into<String>) -> Self {
+        Self { roots: Roots::Ca(ca_pem.into()), name: PeerName::HostOrMaster }
+    }
+
+    /// The master of the cluster with this CA, wherever it is.
     pub fn master(ca_pem: impl Into<String>) -> Self {
-        Self { roots: Roots::Ca(ca_pem.into()), name: PeerName::Master }
+        Self { roots: Roots::Ca(ca_pem.into()), name: PeerName::Exactly(MASTER_NAME.to_owned()) }
     }
 
     /// The master of the cluster whose CA has this fingerprint.
     pub fn master_by_fingerprint(fingerprint: impl Into<String>) -> Self {
-        Self { roots: Roots::Fingerprint(fingerprint.into()), name: PeerName::Master }
+        Self {
+            roots: Roots::Fingerprint(fingerprint.into()),
+            name: PeerName::Exactly(MASTER_NAME.to_owned()),
+        }
     }
 
     /// A node of the cluster with this CA; `name` is its [`crate::pki::node_name`].
@@ -79,7 +87,7 @@ impl Trust {
         let verifier = Verifier {
             known: self.known()?,
             also: match self.name {
-                PeerName::Master => ServerName::try_from(MASTER_NAME).ok(),
+                PeerName::HostOrMaster => ServerName::try_from(MASTER_NAME).ok(),
                 PeerName::Host | PeerName::Exactly(_) => None,
             },
             algorithms: provider.signature_verification_algorithms,

@@ -131,16 +131,18 @@ impl Line {
         match &mut self.layer {
             Layer::Unknown => Got::Nothing,
             Layer::Plain => self.wire.read(buffer),
-            Layer::Tls(tls) => match take_plain(tls, buffer) {
-                Got::Nothing => match take_records(tls, &mut self.wire) {
-                    Got::Bytes(_) => match take_plain(tls, buffer) {
-                        Got::Nothing => Got::Bytes(0),
-                        got => got,
-                    },
-                    got => got,
-                },
-                got => got,
-            },
+            Layer::Tls(tls) => {
+                let waiting = take_plain(tls, buffer);
+                if waiting != Got::Nothing {
+                    return waiting;
+                }
+                let came = take_records(tls, &mut self.wire);
+                if !matches!(came, Got::Bytes(_)) {
+                    return came;
+                }
+                let got = take_plain(tls, buffer);
+                if got == Got::Nothing { Got::Bytes(0) } else { got }
+            }
         }
     }
 
@@ -167,7 +169,9 @@ impl Line {
 
     /// Says, over TLS, that nothing more comes. Again changes nothing.
     pub(super) fn say_goodbye(&mut self) -> Result<(), Broken> {
-        if let Layer::Tls(tls) = &mut self.layer {
+        if let Layer::Tls(tls) = &mut self.layer
+            && !tls.is_handshaking()
+        {
             tls.send_close_notify();
             send_records(tls, &mut self.wire)?;
         }
