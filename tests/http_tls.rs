@@ -172,16 +172,16 @@ fn bodies_come_whole_whatever_the_records() {
 fn a_handshake_that_stalls_is_closed_when_a_head_would_be() {
     let (server, ca) = secured(|settings| {
         settings.deadlines.head = Duration::from_millis(300);
-        settings.deadlines.idle = Duration::from_millis(700);
+        settings.deadlines.idle = Duration::from_millis(2500);
     });
     let whole = client_hello(&ca);
-    let begin = clock::mono();
     for part in [&whole[..1], &whole[..7], &whole[..whole.len() / 2], &whole] {
+        let begin = clock::mono();
         let mut client = server.connect();
         client.say(part);
         client.rest();
         let took = clock::mono().since(begin);
-        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert!(took < Duration::from_secs(2), "after {} bytes: {took:?}", part.len());
     }
     // Byte by byte is as slow as not at all.
     let mut client = server.connect();

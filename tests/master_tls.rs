@@ -8,9 +8,11 @@
 mod part;
 
 use std::fs;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use part::{LONG, Part, wait_until};
 use podling::http::client::Call;
@@ -34,8 +36,25 @@ fn words(folder: &TempDir, listen: &str, more: &[&str]) -> Vec<String> {
     usual.iter().chain(more).map(|word| (*word).to_owned()).collect()
 }
 
-fn start(folder: &TempDir, listen: &str, more: &[&str]) -> Part {
-    Part::start(folder.path(), "master", MASTER, words(folder, listen, more))
+/// A process that ends with the test, however that ends.
+struct Running(Part);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.end(Duration::ZERO);
+    }
+}
+
+impl Deref for Running {
+    type Target = Part;
+
+    fn deref(&self) -> &Part {
+        &self.0
+    }
+}
+
+fn start(folder: &TempDir, listen: &str, more: &[&str]) -> Running {
+    Running(Part::start(folder.path(), "master", MASTER, words(folder, listen, more)))
 }
 
 fn said(folder: &TempDir) -> String {
@@ -85,7 +104,7 @@ fn on_loopback_both_are_taken() {
 #[test]
 fn beyond_loopback_it_is_tls_alone_unless_told() {
     let folder = tempfile::tempdir().unwrap();
-    let mut master = start(&folder, "0.0.0.0:0", &[]);
+    let master = start(&folder, "0.0.0.0:0", &[]);
     assert!(said(&folder).starts_with("listening on https://0.0.0.0:"));
     let port = master.address.port();
     let (plain, secure) = (format!("http://127.0.0.1:{port}"), format!("https://127.0.0.1:{port}"));
@@ -93,7 +112,7 @@ fn beyond_loopback_it_is_tls_alone_unless_told() {
     assert_eq!(healthz(&secure, &trust), Ok(200));
     let error = healthz(&plain, &trust).unwrap_err();
     assert!(error.contains("served over TLS alone: use https://"), "{error}");
-    master.kill9();
+    drop(master);
     let _master = start(&folder, "0.0.0.0:0", &["--insecure"]);
     let listens = said(&folder);
     let port = listens.lines().last().unwrap().rsplit(':').next().unwrap().to_owned();
@@ -105,7 +124,7 @@ fn beyond_loopback_it_is_tls_alone_unless_told() {
 #[test]
 fn a_key_that_others_may_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    start(&folder, "127.0.0.1:0", &[]).kill9();
+    drop(start(&folder, "127.0.0.1:0", &[]));
     let key = data(&folder).join("ca.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let ended = Command::new(MASTER).args(words(&folder, "127.0.0.1:0", &[])).output().unwrap();
@@ -125,7 +144,7 @@ fn a_worker_knows_its_master_by_the_ca_in_its_folder() {
         let (data, words) = (at.display().to_string(), ["--engine", "hollow", "--heartbeat-ms", "100"]);
         let more = ["--listen", "127.0.0.1:0", "--node-id", id, "--master", &https, "--data-dir", &data];
         let words = words.iter().chain(&more).map(|word| (*word).to_owned()).collect();
-        Part::start(folder.path(), id, WORKER, words)
+        Running(Part::start(folder.path(), id, WORKER, words))
     };
     let joined = folder.path().join("joined");
     fs::create_dir(&joined).unwrap();
