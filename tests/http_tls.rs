@@ -183,6 +183,12 @@ fn a_handshake_that_stalls_is_closed_when_a_head_would_be() {
         let took = clock::mono().since(begin);
         assert!(took < Duration::from_secs(2), "after {} bytes: {took:?}", part.len());
     }
+    // After it, an idle connection is as idle as a plain one.
+    let mut client = connect(&server, &ca);
+    let tls = client.tls.as_mut().unwrap();
+    tls.complete_io(&mut client.socket).unwrap();
+    std::thread::park_timeout(Duration::from_millis(800));
+    assert_eq!(client.get("/healthz").body, b"ok");
     // Byte by byte is as slow as not at all.
     let mut client = server.connect();
     for byte in &whole[..100] {
@@ -190,7 +196,7 @@ fn a_handshake_that_stalls_is_closed_when_a_head_would_be() {
         std::thread::park_timeout(Duration::from_millis(10));
     }
     assert!(client.is_closed());
-    // After it, an idle connection is as idle as a plain one; and half a record is half a head.
+    // Half a record is half a head.
     let mut client = connect(&server, &ca);
     assert_eq!(client.get("/healthz").body, b"ok");
     std::thread::park_timeout(Duration::from_millis(400));
@@ -265,6 +271,14 @@ fn a_stream_waits_for_a_reader_that_stalls() {
     let owed = flooded.rest().len();
     assert!(flooded.was_cut, "a stream that was cut off ended as if it was whole");
     assert!(owed < 8 * 1024 * 1024, "{owed} bytes were buffered");
+    // One that fails ends without an end, to a client that would take the end of the line for it too.
+    for version in ["1.1", "1.0"] {
+        let mut client = connect(&server, &ca);
+        client.say(format!("GET /fails HTTP/{version}\r\nHost: x\r\n\r\n").as_bytes());
+        assert_eq!(client.head().status, 200);
+        client.rest();
+        assert!(client.was_cut, "HTTP/{version}");
+    }
     // Followers that leave are noticed.
     let mut follower = connect(&server, &ca);
     follower.say(b"GET /silent HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -325,6 +339,9 @@ fn plain_http_is_taken_where_it_may_be() {
     let both = Server::with(|settings| settings.tls = Some(tls));
     assert_eq!(both.get("/healthz").body, b"ok");
     assert_eq!(connect(&both, &ca).get("/healthz").body, b"ok");
+    // Where neither is spoken nothing is served.
+    let neither = Server::with(|settings| settings.plain = false);
+    neither.get("/healthz").is_problem(400, "tls_required");
     // Where no TLS is spoken, a handshake is no request.
     let plain = Server::start();
     plain.ask(&client_hello(&ca)).is_problem(400, "malformed_request");

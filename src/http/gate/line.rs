@@ -55,13 +55,16 @@ enum Layer {
 pub(super) struct Line {
     wire: Wire<TcpStream>,
     layer: Layer,
+    /// What was said has no end: none is said either.
+    cut: bool,
 }
 
 impl Line {
     /// Over a new socket.
     pub(super) fn new(socket: TcpStream, entry: &Entry) -> Self {
-        let layer = if entry.tls.is_some() { Layer::Unknown } else { Layer::Plain };
-        Self { wire: Wire::new(socket), layer }
+        let is_known = entry.tls.is_none() && entry.plain;
+        let layer = if is_known { Layer::Plain } else { Layer::Unknown };
+        Self { wire: Wire::new(socket), layer, cut: false }
     }
 
     /// Remembers what epoll said.
@@ -167,10 +170,16 @@ impl Line {
         }
     }
 
-    /// Says, over TLS, that nothing more comes. Again changes nothing.
+    /// An answer ended before its end. The peer has to see that.
+    pub(super) fn cut_off(&mut self) {
+        self.cut = true;
+    }
+
+    /// Says, over TLS, that nothing more comes, unless something should have. Again changes nothing.
     pub(super) fn say_goodbye(&mut self) -> Result<(), Broken> {
         if let Layer::Tls(tls) = &mut self.layer
             && !tls.is_handshaking()
+            && !self.cut
         {
             tls.send_close_notify();
             send_records(tls, &mut self.wire)?;
