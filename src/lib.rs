@@ -12,7 +12,8 @@
 //! 5. [`engine`]: what a worker needs of Docker; and an engine without containers for tests.
 //! 6. [`api`], [`http`] and [`rest`]: what is said on the wire, the gate that every byte passes, and how a request
 //!    becomes a value.
-//! 7. [`store`], [`runtime`], [`cli`]: the journal's ground; clocks and threads; the command line.
+//! 7. [`pki`]: the cluster's certificates.
+//! 8. [`store`], [`runtime`], [`cli`]: the journal's ground; clocks and threads; the command line.
 //!
 //! [`canary`] holds deliberate bugs, for the tests alone.
 //!
@@ -26,6 +27,7 @@ pub mod engine;
 pub mod http;
 pub mod master;
 pub mod model;
+pub mod pki;
 pub mod rest;
 pub mod runtime;
 pub mod store;

@@ -76,7 +76,6 @@ fn refuse_what_is_hostile(part: &Part) {
         (post("\r\n"), 411, "length_required"),
         (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n".to_vec(), 505, "unsupported_version"),
         (b"GET / HTTP/1.1\nHost: x\n\n".to_vec(), 400, "malformed_request"),
-        (b"\x16\x03\x01\x02\x00\x01\x00".to_vec(), 400, "malformed_request"),
         (format!("GET /{} HTTP/1.1\r\n", "a".repeat(9000)).into_bytes(), 414, "request_line_too_long"),
         (many_headers, 431, "headers_too_large"),
     ] {

@@ -81,6 +81,7 @@ fn fmt_call(server: &str, base: &str, error: &ClientError, f: &mut fmt::Formatte
         ClientError::Unreachable(why) => {
             write!(f, "no {server} answers at {base} ({why}): is podling-{server} running?")
         }
+        ClientError::Untrusted(why) => write!(f, "who answers at {base} is not trusted: {why}"),
         ClientError::TimedOut(why) => write!(f, "the {server} at {base} gave no answer in time ({why})"),
         ClientError::Lost(why) => write!(f, "the connection to the {server} at {base} broke ({why})"),
         ClientError::Malformed(why) => {

@@ -12,7 +12,8 @@ Every command:
   --master URL       the master [PODLING_MASTER, else http://127.0.0.1:8080]
   --token-file FILE  the token is its first line [PODLING_TOKEN_FILE, else the token that a
                      master of this machine keeps in ~/.local/share/podling/master/admin.token]
-  --ca FILE          the cluster's CA; accepted, not used yet
+  --ca FILE          the authority that an https:// master is known by [else ca.pem beside that
+                     token, where the master is this machine's, else what this system trusts]
   --insecure         plain http to a host beyond this machine
   -h, --help         this text
 ";

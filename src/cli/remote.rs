@@ -51,7 +51,7 @@ impl Remote {
     /// # Errors
     /// The address can't be used.
     pub(crate) fn new(target: Target) -> Result<Self, CliError> {
-        let client = Client::new(&target.master)
+        let client = Client::trusting(&target.master, &target.trust)
             .map_err(|error| CliError::Usage(SettingsError::of("--master", error)))?;
         let client = match target.token {
             Some(token) => client.with_token(token),
@@ -353,6 +353,6 @@ fn is_worth_another_try(error: &ClientError, may_be_done: bool) -> bool {
         ClientError::Lost(_) | ClientError::TimedOut(_) => true,
         ClientError::Unreachable(_) => may_be_done,
         ClientError::Refused(problem) => error.is_retryable() || problem.code == "key_busy",
-        ClientError::BadAddress(_) | ClientError::Malformed(_) => false,
+        ClientError::BadAddress(_) | ClientError::Untrusted(_) | ClientError::Malformed(_) => false,
     }
 }

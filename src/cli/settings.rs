@@ -2,11 +2,16 @@
 //!
 //! A flag wins over the environment, which wins over the default. A bearer token over plain HTTP can be read by
 //! whoever carries it, so `http://` to a host beyond loopback needs `--insecure`; and the token that a master of
-//! this machine keeps in its data folder is sent to nobody but a master of this machine.
+//! this machine keeps in its data folder is sent to nobody but a master of this machine. Over `https://` the master
+//! has to be known by `--ca`, else by the CA that a master of this machine keeps there, else by the system.
 
+use std::fs;
+use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 
 use crate::cli::args::{Flag, Words};
+use crate::http::Trust;
+use crate::pki::Facts;
 use crate::runtime::settings::{Environment, SettingsError};
 use crate::runtime::token_file::{self, host_of, is_loopback};
 
@@ -19,6 +24,9 @@ const HELP: Flag = Flag::Both("-h", "--help");
 /// Where a master listens that was not told otherwise.
 const DEFAULT_MASTER: &str = "http://127.0.0.1:8080";
 
+/// Where a master that was not told otherwise keeps the certificate of its cluster's CA, below the home folder.
+const OWN_CA: &str = ".local/share/podling/master/ca.pem";
+
 /// The flags of every command.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -26,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) help: bool,
     master: Option<String>,
     token_file: Option<String>,
+    ca: Option<String>,
     insecure: bool,
 }
 
@@ -40,8 +49,8 @@ impl Shared {
         };
         let master = words.value(MASTER, text)?;
         let token_file = words.value(TOKEN_FILE, text)?;
-        words.value(CA, text)?;
-        Ok(Self { help: words.switch(HELP), master, token_file, insecure: words.switch(INSECURE) })
+        let ca = words.value(CA, text)?;
+        Ok(Self { help: words.switch(HELP), master, token_file, ca, insecure: words.switch(INSECURE) })
     }
 
     /// Fills in what was not given from the environment and the defaults, and reads the token.
@@ -62,7 +71,14 @@ impl Shared {
             (None, None) if is_loopback(&master) => variable("HOME").and_then(|home| own_token(&home)),
             (None, None) => None,
         };
-        Ok(Target { master, token, insecure: self.insecure })
+        let home = variable("HOME");
+        let trust = match self.ca {
+            Some(file) => named_ca(Path::new(&file))?,
+            None => {
+                home.filter(|_| is_own_machine(&master)).map_or_else(Trust::system, |home| own_trust(&home))
+            }
+        };
+        Ok(Target { master, token, trust, insecure: self.insecure })
     }
 }
 
@@ -73,6 +89,8 @@ pub(crate) struct Target {
     pub(crate) master: String,
     /// The token, where there is one.
     pub(crate) token: Option<String>,
+    /// Who that has to prove to be, over `https://`.
+    pub(crate) trust: Trust,
     /// Whether plain HTTP may leave this machine.
     pub(crate) insecure: bool,
 }
@@ -82,16 +100,38 @@ pub(crate) struct Target {
 /// # Errors
 /// Says what is wrong with it.
 pub(crate) fn check_address(url: &str, insecure: bool) -> Result<(), String> {
-    if url.starts_with("https://") {
-        return Err(format!("{url:?}: https is not supported yet"));
-    }
     if host_of(url).is_none() {
-        return Err(format!("{url:?} must be http://HOST:PORT"));
+        return Err(format!("{url:?} must be http://HOST:PORT or https://HOST:PORT"));
     }
-    if is_loopback(url) || insecure {
+    if url.starts_with("https://") || is_loopback(url) || insecure {
         return Ok(());
     }
     Err(format!("{url} is beyond loopback: plain http to it needs --insecure"))
+}
+
+/// Whether a master there would keep its data folder on this machine.
+fn is_own_machine(url: &str) -> bool {
+    let Some(host) = host_of(url) else {
+        return false;
+    };
+    let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    // Only an address of this machine can be bound to.
+    let is_bound = |ip: IpAddr| UdpSocket::bind((ip, 0)).is_ok();
+    is_loopback(url) || host.eq_ignore_ascii_case(&own_name) || host.parse().is_ok_and(is_bound)
+}
+
+/// The authority in a file that somebody named.
+fn named_ca(file: &Path) -> Result<Trust, SettingsError> {
+    let refuse = |why: String| SettingsError::of("--ca", format!("{}: {why}", file.display()));
+    let pem = fs::read_to_string(file).map_err(|error| refuse(error.to_string()))?;
+    Facts::of_pem(&pem).map_err(|error| refuse(error.to_string()))?;
+    Ok(Trust::host_or_master(pem))
+}
+
+/// The CA that a master of this machine keeps, where there is one to be read; else those that the system knows.
+fn own_trust(home: &str) -> Trust {
+    let pem = fs::read_to_string(Path::new(home).join(OWN_CA)).ok();
+    pem.filter(|pem| Facts::of_pem(pem).is_ok()).map_or_else(Trust::system, Trust::host_or_master)
 }
 
 /// The token in a file that somebody named.
@@ -109,6 +149,8 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::model::time::WallTime;
+    use crate::pki::Authority;
 
     fn target(line: &str, environment: Environment) -> Result<Target, String> {
         let mut words = Words::new(line.split_whitespace().map(Into::into).collect());
@@ -156,10 +198,34 @@ mod tests {
             "http://[::1",
             "http://[evil]",
             "http://a b",
-            "https://127.0.0.1",
+            "https://",
+            "https://master:443@evil",
         ] {
             assert!(check_address(bad, true).is_err(), "{bad}");
         }
+        assert_eq!(check_address("https://master.example:8443", false), Ok(()));
+    }
+
+    #[test]
+    fn an_authority_is_named_or_found_on_this_machine() {
+        let error = target("--ca /nowhere/ca.pem", |_| None).expect_err("no such file");
+        assert!(error.starts_with("--ca: /nowhere/ca.pem: "), "{error}");
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join(OWN_CA);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "nonsense").unwrap();
+        assert_eq!(own_trust(home.path().to_str().unwrap()), Trust::system());
+        let line = format!("--ca {}", file.display());
+        assert!(target(&line, |_| None).expect_err("no certificate").starts_with("--ca: "));
+        fs::remove_file(&file).unwrap();
+        let (cluster, now) =
+            ("01JD0000000000000000000000".parse().unwrap(), WallTime::from_unix_millis(1_800_000_000_000));
+        let authority = Authority::create_or_open(file.parent().unwrap(), &cluster, now).unwrap();
+        let trust = Trust::host_or_master(authority.ca_pem());
+        assert_eq!(own_trust(home.path().to_str().unwrap()), trust);
+        assert_eq!(target(&line, |_| None).unwrap().trust, trust);
+        assert!(is_own_machine("https://127.0.0.1:1") && is_own_machine("https://[::1]:1"));
+        assert!(!is_own_machine("https://192.0.2.1:1") && !is_own_machine("https://master.example"));
     }
 
     #[test]

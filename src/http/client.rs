@@ -4,9 +4,14 @@
 //! read whole or its deadline passed. A [`Stream`] is read as it comes and can be cancelled from another thread.
 //!
 //! Proxy variables in the environment are ignored: what Podling talks to is never behind one, and a variable set
-//! for something else must not send tokens there. No TLS yet: `https://` is refused by name. Trailers can't be
-//! read: ureq drops them; who needs to know whether logs were complete asks for `application/x-ndjson` and looks
-//! for its notices.
+//! for something else must not send tokens there. Over `https://` nothing leaves before the peer has proved who it
+//! is: [`Trust`] says who that has to be. Trailers can't be read: ureq drops them; who needs to know whether logs were
+//! complete asks for `application/x-ndjson` and looks for its notices.
+
+mod error;
+mod fault;
+mod tls;
+mod trust;
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
@@ -15,6 +20,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, TcpConnector};
+
+pub use error::ClientError;
+use tls::{Secured, TlsConnector};
+pub use trust::{PeerName, Roots, Trust};
 
 use crate::http::problem::Problem;
 
@@ -30,6 +41,7 @@ const KEEP_IDLE: Duration = Duration::from_secs(30);
 pub struct Client {
     base: String,
     token: Option<String>,
+    secured: Option<Secured>,
     agent: ureq::Agent,
 }
 
@@ -98,19 +110,23 @@ impl Reply {
 }
 
 impl Client {
-    /// For the server at `base`, such as `http://127.0.0.1:7070`.
+    /// For the server at `base`, such as `http://127.0.0.1:7070`; at `https://` it is whoever this system trusts.
     ///
     /// # Errors
-    /// [`ClientError::BadAddress`], for `https://` too.
+    /// [`ClientError::BadAddress`]; or this system's authorities can't be read.
     pub fn new(base: &str) -> Result<Self, ClientError> {
-        let base = base.trim_end_matches('/');
-        if base.starts_with("https://") {
-            return Err(ClientError::BadAddress(format!("{base}: TLS is not supported yet")));
-        }
-        if base.strip_prefix("http://").is_none_or(str::is_empty) {
-            return Err(ClientError::BadAddress(format!("{base:?} does not begin with http:// and a host")));
-        }
-        Ok(Self { base: base.to_owned(), token: None, agent: new_agent() })
+        Self::trusting(base, &Trust::system())
+    }
+
+    /// As [`Client::new`], with `trust` for a server at `https://`. Without effect on `http://`.
+    ///
+    /// # Errors
+    /// [`ClientError::BadAddress`]; or the authorities can't be read.
+    pub fn trusting(base: &str, trust: &Trust) -> Result<Self, ClientError> {
+        let base = check_base(base)?;
+        let secured = base.starts_with("https://").then(|| Secured::new(trust)).transpose();
+        let secured = secured.map_err(|error| ClientError::BadAddress(format!("{base}: {error}")))?;
+        Ok(Self { base: base.to_owned(), token: None, agent: new_agent(secured.clone()), secured })
     }
 
     /// With a bearer token on every request.
@@ -227,7 +243,7 @@ impl Client {
         silence: Duration,
     ) -> Result<Stream, ClientError> {
         // Cancelling shuts an agent down with all its connections: each stream has one of its own.
-        let agent = new_agent();
+        let agent = new_agent(self.secured.clone());
         let request = self.request("GET", path, headers)?.body(());
         let request = request.map_err(|error| ClientError::BadAddress(error.to_string()))?;
         let request = agent.configure_request(request).timeout_per_read(Some(silence)).build();
@@ -295,8 +311,22 @@ impl Canceller {
     }
 }
 
-fn new_agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
+/// Reads a server's address: `http://` or `https://`, and a host. Gives it without slashes at its end.
+///
+/// # Errors
+/// [`ClientError::BadAddress`].
+pub fn check_base(base: &str) -> Result<&str, ClientError> {
+    let base = base.trim_end_matches('/');
+    let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
+    if rest.is_none_or(str::is_empty) {
+        let why = format!("{base:?} does not begin with http:// or https:// and a host");
+        return Err(ClientError::BadAddress(why));
+    }
+    Ok(base)
+}
+
+fn new_agent(secured: Option<Secured>) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
         // A reply that isn't 2xx has a problem document, which would be lost in an error.
         .http_status_as_error(false)
         .max_redirects(0)
@@ -304,8 +334,9 @@ fn new_agent() -> ureq::Agent {
         .timeout_connect(Some(CONNECT_WITHIN))
         .max_idle_age(KEEP_IDLE)
         .user_agent(concat!("podling/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into()
+        .build();
+    let connector = TcpConnector::default().chain(TlsConnector(secured));
+    ureq::Agent::with_parts(config, connector, DefaultResolver::default())
 }
 
 /// Reads a reply whole: what is left unread would cost the connection.
@@ -333,103 +364,3 @@ fn text_headers(headers: &http::HeaderMap) -> Vec<(String, String)> {
     };
     headers.iter().filter_map(text).collect()
 }
-
-/// Why there is no reply, or not the one that was hoped for.
-#[derive(Debug)]
-pub enum ClientError {
-    /// The address, the path or a header can't be used. Nothing was sent.
-    BadAddress(String),
-    /// No connection could be made. Nothing was sent.
-    Unreachable(String),
-    /// The deadline passed. What was asked may have been done.
-    TimedOut(String),
-    /// The connection ended before the reply did. What was asked may have been done.
-    Lost(String),
-    /// The server answered, and not with success.
-    Refused(Box<Problem>),
-    /// The server's answer can't be understood.
-    Malformed(String),
-}
-
-impl ClientError {
-    /// Whether the same request may succeed later. Whether it may be sent again is another question: see
-    /// [`ClientError::was_sent`].
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::Lost(_) => true,
-            Self::Refused(problem) => matches!(problem.status, 408 | 429 | 503 | 507),
-            Self::BadAddress(_) | Self::Malformed(_) => false,
-        }
-    }
-
-    /// Whether the server may have done what it was asked.
-    pub fn was_sent(&self) -> bool {
-        match self {
-            Self::TimedOut(_) | Self::Lost(_) | Self::Malformed(_) => true,
-            Self::BadAddress(_) | Self::Unreachable(_) | Self::Refused(_) => false,
-        }
-    }
-
-    /// The problem that the server answered with, if it answered.
-    pub fn problem(&self) -> Option<&Problem> {
-        match self {
-            Self::Refused(problem) => Some(problem),
-            Self::BadAddress(_)
-            | Self::Unreachable(_)
-            | Self::TimedOut(_)
-            | Self::Lost(_)
-            | Self::Malformed(_) => None,
-        }
-    }
-}
-
-impl From<ureq::Error> for ClientError {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum, and it may grow")]
-    fn from(error: ureq::Error) -> Self {
-        let text = error.to_string();
-        match error {
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::TlsRequired => {
-                Self::BadAddress(text)
-            }
-            ureq::Error::HostNotFound
-            | ureq::Error::ConnectionFailed
-            | ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
-                Self::Unreachable(text)
-            }
-            ureq::Error::Timeout(_) => Self::TimedOut(text),
-            ureq::Error::Io(error) => Self::of_io(error.kind(), text),
-            // ureq's list of errors may grow; what isn't named here is an answer that makes no sense.
-            _ => Self::Malformed(text),
-        }
-    }
-}
-
-impl ClientError {
-    fn of_io(kind: ErrorKind, text: String) -> Self {
-        if kind == ErrorKind::TimedOut || kind == ErrorKind::WouldBlock {
-            return Self::TimedOut(text);
-        }
-        let lost = [
-            ErrorKind::BrokenPipe,
-            ErrorKind::ConnectionAborted,
-            ErrorKind::ConnectionReset,
-            ErrorKind::UnexpectedEof,
-        ];
-        if lost.contains(&kind) { Self::Lost(text) } else { Self::Unreachable(text) }
-    }
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadAddress(why) => write!(f, "use the address: {why}"),
-            Self::Unreachable(why) => write!(f, "connect: {why}"),
-            Self::TimedOut(why) => write!(f, "get an answer in time: {why}"),
-            Self::Lost(why) => write!(f, "get a whole answer: {why}"),
-            Self::Refused(problem) => write!(f, "be answered with success: {problem}"),
-            Self::Malformed(why) => write!(f, "understand the answer: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for ClientError {}

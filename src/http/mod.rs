@@ -3,7 +3,7 @@
 //! ```text
 //! client ── TCP ──▶ gate ── unix socket ──▶ tiny_http ──▶ http-N ──▶ Service ──▶ Responder
 //!                   (one thread,            (a thread      (two threads,
-//!                    every socket)           a connection)  never wait)
+//!                    every socket, TLS)      a connection)  never wait)
 //! ```
 //!
 //! tiny_http never meets a client directly: [`gate`] takes whole, checked requests off the wire and passes on only
@@ -17,11 +17,13 @@ mod request;
 mod response;
 pub mod server;
 mod stream;
+mod tls;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Trust};
 pub use gate::{Caps, Deadlines, Limits};
 pub use problem::Problem;
 pub use request::{BadEncoding, Headers, Method, Request, path_segments, query_pairs};
 pub use response::{Body, Responder, Response, StreamHead};
 pub use server::{ServeError, ServeSettings, Service, serve};
 pub use stream::StreamWriter;
+pub use tls::{TlsAcceptor, TlsError};

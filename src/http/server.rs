@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::backend::Backend;
-use crate::http::gate::{BodyLimit, Caps, Deadlines, Gate, GateSettings, Limits};
+use crate::http::gate::{BodyLimit, Caps, Deadlines, Entry, Gate, GateSettings, Limits};
 use crate::http::request::Request;
 use crate::http::response::Responder;
 use crate::http::stream::Streams;
+use crate::http::tls::TlsAcceptor;
 use crate::runtime::supervise::Supervisor;
 
 /// How long the streams' threads may take to end once the gate has.
@@ -59,10 +60,14 @@ pub struct ServeSettings {
     pub handlers: usize,
     /// How many streams may run at a time.
     pub max_streams: usize,
+    /// With which certificate TLS is spoken. None: not at all.
+    pub tls: Option<TlsAcceptor>,
+    /// Whether plain HTTP is taken: on loopback, or where somebody said that it may leave the machine.
+    pub plain: bool,
 }
 
 impl ServeSettings {
-    /// The usual ones: two handlers, 256 streams, bodies of 1 MiB.
+    /// The usual ones: two handlers, 256 streams, bodies of 1 MiB, plain HTTP.
     pub fn new(name: &'static str, listen: SocketAddr, socket_dir: &Path) -> Self {
         Self {
             name,
@@ -74,6 +79,8 @@ impl ServeSettings {
             body_limit: |_, _| 1024 * 1024,
             handlers: 2,
             max_streams: 256,
+            tls: None,
+            plain: true,
         }
     }
 }
@@ -102,6 +109,7 @@ pub fn serve(
         deadlines: settings.deadlines,
         caps: settings.caps,
         body_limit: settings.body_limit,
+        entry: Entry { tls: settings.tls, plain: settings.plain },
     };
     let gate = Gate::new(listener, gate_settings, Arc::clone(&backend)).map_err(ServeError::Gate)?;
     start_threads(gate, &backend, settings.handlers, supervisor).map_err(ServeError::Thread)?;

@@ -4,11 +4,13 @@
 //! and lets replies go; [`committer`] makes changes durable; [`scheduler`] places what waits; [`reaper`] judges what is
 //! silent or waited too long; [`dispatch`] pushes assignments to workers; [`mover`] empties drained nodes, and
 //! [`images`] asks whether an image is there; [`handlers`] answers requests; [`logs`] passes logs on, [`stats`] what
-//! tasks use, [`events`] what happens; [`backup`] copies all that is remembered, and brings it back.
+//! tasks use, [`events`] what happens; [`certificates`] keeps what is shown over TLS; [`backup`] copies all that is
+//! remembered, and brings it back.
 
 pub mod access;
 mod admin_token;
 pub mod backup;
+pub mod certificates;
 pub mod committer;
 pub mod dispatch;
 pub mod events;
@@ -40,13 +42,14 @@ use std::sync::Arc;
 use crate::http::{ServeError, ServeSettings, serve};
 use crate::master::access::Access;
 use crate::master::backup::{Admin, BackupError};
+use crate::master::certificates::{CertificateError, Certificates};
 use crate::master::dispatch::Dispatcher;
 use crate::master::handlers::Api;
 use crate::master::quarantine::Findings;
 use crate::master::settings::{Command, Settings, StoreKind};
 use crate::master::state::{State, StateSettings};
 use crate::master::stats::StatsDesk;
-use crate::model::id::Revision;
+use crate::model::id::{ClusterId, Revision};
 use crate::runtime::clock;
 use crate::runtime::data_dir::{DataDir, DataDirError};
 use crate::runtime::settings::EXIT_USAGE;
@@ -66,6 +69,8 @@ pub enum StartError {
     DataDir(DataDirError),
     /// Its store can't be used.
     Store(StoreError),
+    /// Its certificates can't be used.
+    Certificates(CertificateError),
     /// Its address can't be used.
     Serve(ServeError),
     /// There is no backup, or nothing was restored.
@@ -88,6 +93,7 @@ impl StartError {
                 DataDirError::TooLoose { .. } | DataDirError::LooseFile { .. } | DataDirError::Damaged { .. },
             )
             | Self::Store(_)
+            | Self::Certificates(_)
             | Self::Backup(_)
             | Self::Thread(_)
             | Self::Random(_) => 1,
@@ -100,6 +106,7 @@ impl fmt::Display for StartError {
         match self {
             Self::DataDir(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Certificates(error) => error.fmt(f),
             Self::Serve(error) => match std::error::Error::source(error) {
                 Some(source) => write!(f, "failed to {error}: {source}"),
                 None => write!(f, "failed to {error}"),
@@ -136,6 +143,7 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     let mut store = open_store(settings.store, folder.path())?;
     let was_used = identity::is_known(&folder).map_err(StartError::DataDir)?;
     let identity = identity::raise(&folder, clock::wall()).map_err(StartError::DataDir)?;
+    let certificates = open_certificates(&folder, &identity.cluster_id, settings)?;
     let state_settings = StateSettings {
         cluster: identity.cluster_id,
         epoch: identity.epoch,
@@ -163,6 +171,8 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     let serving = ServeSettings {
         caps: settings.caps.clone(),
         body_limit: handlers::body_limit,
+        tls: Some(certificates.acceptor()),
+        plain: settings.takes_plain_http(),
         ..ServeSettings::new("master", settings.listen, folder.path())
     };
     let address = serve(serving, Arc::new(api), &mut supervisor).map_err(StartError::Serve)?;
@@ -172,6 +182,9 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     })?;
     supervisor.vital("admin", move |stop| admin.run(&stop)).map_err(StartError::Thread)?;
     stats::start(&stats, &mut supervisor).map_err(StartError::Thread)?;
+    supervisor
+        .vital("certificates", move |stop| certificates::run(certificates, &stop))
+        .map_err(StartError::Thread)?;
     start_threads(&state, &dispatcher, store, settings, &mut supervisor).map_err(StartError::Thread)?;
     log::info!("master started cluster={} epoch={}", state.settings().cluster, state.settings().epoch);
     if settings.insecure {
@@ -184,8 +197,18 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
         );
     }
     // A reader that went away doesn't keep a master from its work.
-    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    let scheme = if settings.takes_plain_http() { "http" } else { "https" };
+    let _ = writeln!(out, "listening on {scheme}://{address}").and_then(|()| out.flush());
     Ok(supervisor.run(&signals, || {}))
+}
+
+fn open_certificates(
+    folder: &DataDir,
+    cluster: &ClusterId,
+    settings: &Settings,
+) -> Result<Certificates, StartError> {
+    let (how, listen) = (&settings.certificates, settings.listen);
+    Certificates::open(folder.path(), cluster, how, listen, clock::wall()).map_err(StartError::Certificates)
 }
 
 fn open_store(kind: StoreKind, folder: &Path) -> Result<Box<dyn Store>, StartError> {

@@ -4,15 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::http::Caps;
+use crate::http::{Caps, TlsAcceptor, TlsError};
+use crate::master::certificates::CertificateSettings;
 use crate::model::policy::Policy;
 use crate::model::time::parse_duration;
 use crate::runtime::logging;
 use crate::runtime::policy_file;
 use crate::runtime::settings::{Environment, Flags, SettingsError};
-use crate::runtime::values::{
-    count, default_data_dir, folder, listen_address, millis, positive_millis, refuse_open_address,
-};
+use crate::runtime::values::{count, default_data_dir, folder, listen_address, millis, positive_millis};
 
 /// What `podling-master --help` prints.
 pub const HELP: &str = "\
@@ -36,14 +35,16 @@ Usage: podling-master [FLAGS]
   --max-connections-per-address N from one address                               [1024]
   --node-addresses CIDR,...       where nodes may live; accepted, not used yet
   --policy FILE                   what tasks may ask for of a node's own         [nothing]
-  --tls-cert F, --tls-key F       accepted, not used yet
+  --tls-cert F, --tls-key F       a certificate of your own, in PEM, with those behind it, and its
+                                  key                              [the cluster's own CA's]
   --accept-state                  ends a quarantine: what this master doesn't know is stopped
-  --insecure                      ask for no tokens: whoever reaches it may do everything; listen beyond
-                                  loopback without TLS
+  --insecure                      ask for no tokens: whoever reaches it may do everything; take plain HTTP
+                                  beyond loopback too
   --log-level L                   off, error, warn, info, debug, trace           [info]
 
 Each flag has an environment variable: --node-timeout-ms is PODLING_NODE_TIMEOUT_MS. The flag wins.
-The first line on stdout is `listening on http://ADDRESS`. TERM and INT stop in order.
+The first line on stdout is `listening on http://ADDRESS`, or https:// where plain HTTP isn't taken: beyond
+loopback without --insecure. On loopback both are taken. TERM and INT stop in order.
 ";
 
 /// What is to be done.
@@ -91,7 +92,9 @@ pub struct Settings {
     pub policy: Policy,
     /// Whether what the store holds is the truth, whatever nodes still run.
     pub accept_state: bool,
-    /// Whether it asks for no tokens, and may listen beyond loopback.
+    /// The certificate that it shows.
+    pub certificates: CertificateSettings,
+    /// Whether it asks for no tokens, and takes plain HTTP beyond loopback too.
     pub insecure: bool,
     /// What is logged.
     pub log_level: log::LevelFilter,
@@ -131,20 +134,53 @@ impl Settings {
             },
             policy: flags.value("--policy", policy_file::read)?.unwrap_or_default(),
             accept_state: flags.switch("--accept-state")?,
+            certificates: CertificateSettings {
+                given: given_certificate(&mut flags)?,
+                life: flags.value("--cert-life-ms", positive_millis)?,
+            },
             insecure: flags.switch("--insecure")?,
             log_level: flags.value("--log-level", logging::parse_level)?.unwrap_or(log::LevelFilter::Info),
         };
         accept_what_is_to_come(&mut flags)?;
         settings.command = command(word.as_deref(), &mut flags)?;
         flags.finish()?;
-        refuse_open_address(settings.listen, settings.insecure)?;
         Ok(settings)
+    }
+
+    /// Whether plain HTTP is taken beside TLS.
+    pub fn takes_plain_http(&self) -> bool {
+        self.listen.ip().is_loopback() || self.insecure
+    }
+}
+
+/// An operator's own certificate and key, read and held against each other.
+fn given_certificate(flags: &mut Flags) -> Result<Option<TlsAcceptor>, SettingsError> {
+    const CERT: &str = "--tls-cert";
+    const KEY: &str = "--tls-key";
+    let file = |file: &str| {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+        Ok::<_, String>((file.to_owned(), text))
+    };
+    match (flags.value(CERT, file)?, flags.value(KEY, file)?) {
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(SettingsError::of(CERT, format!("needs {KEY} beside it"))),
+        (None, Some(_)) => Err(SettingsError::of(KEY, format!("needs {CERT} beside it"))),
+        (Some((cert_file, cert)), Some((key_file, key))) => {
+            TlsAcceptor::new(&cert, &key).map(Some).map_err(|error| match error {
+                TlsError::Key(_) | TlsError::Mismatch => {
+                    SettingsError::of(KEY, format!("{key_file}: {error}"))
+                }
+                TlsError::Certificate(_) | TlsError::Refused(_) => {
+                    SettingsError::of(CERT, format!("{cert_file}: {error}"))
+                }
+            })
+        }
     }
 }
 
 /// Flags that are part of the contract and of a later version: read, so that a script can name them already.
 fn accept_what_is_to_come(flags: &mut Flags) -> Result<(), SettingsError> {
-    for flag in ["--node-addresses", "--tls-cert", "--tls-key"] {
+    for flag in ["--node-addresses"] {
         flags.value(flag, |text| Ok::<_, String>(text.to_owned()))?;
     }
     Ok(())
@@ -175,6 +211,44 @@ fn store(text: &str) -> Result<StoreKind, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::WallTime;
+    use crate::pki::Authority;
+
+    #[test]
+    fn a_certificate_of_ones_own_is_checked_before_anything_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = "01JD0000000000000000000000".parse().unwrap();
+        let now = WallTime::from_unix_millis(1_800_000_000_000);
+        let authority = Authority::create_or_open(folder.path(), &cluster, now).unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name).display().to_string();
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let (one, two) = (authority.server(&[], now).unwrap(), authority.server(&[], now).unwrap());
+        let (cert, key) = (write("c", &one.cert_pem), write("k", &one.key_pem));
+        let other = write("o", &two.key_pem);
+        assert!(read(&["--tls-cert", &cert, "--tls-key", &key]).unwrap().certificates.given.is_some());
+        for (words, says) in [
+            (vec!["--tls-cert", &cert], "--tls-cert: needs --tls-key beside it".to_owned()),
+            (vec!["--tls-key", &key], "--tls-key: needs --tls-cert beside it".to_owned()),
+            (
+                vec!["--tls-cert", &cert, "--tls-key", &other],
+                format!("--tls-key: {other}: the key belongs to another certificate"),
+            ),
+            (
+                vec!["--tls-cert", &key, "--tls-key", &key],
+                format!("--tls-cert: {key}: no certificate in PEM can be read: "),
+            ),
+            (
+                vec!["--tls-cert", &cert, "--tls-key", &cert],
+                format!("--tls-key: {cert}: no private key in PEM can be read: "),
+            ),
+        ] {
+            let error = read(&words).expect_err(&says);
+            assert!(error.starts_with(&says) && !error.contains('\n'), "{words:?}: {error}");
+        }
+    }
 
     fn read(words: &[&str]) -> Result<Settings, String> {
         let arguments = words.iter().map(std::ffi::OsString::from).collect();
@@ -200,7 +274,7 @@ mod tests {
             (vec!["--tick-ms", "0"], "--tick-ms: must be 1 or more"),
             (vec!["--tick-ms", "x"], "--tick-ms: \"x\" is not a number"),
             (vec!["--store", "etcd://127.0.0.1:2379"], "--store: etcd is not supported yet"),
-            (vec!["--listen", "0.0.0.0:8080"], "--listen: 0.0.0.0:8080 is not loopback"),
+            (vec!["--tls-cert", "/nowhere/c"], "--tls-cert: /nowhere/c: "),
             (vec!["--listen", "nonsense"], "--listen: \"nonsense\" is not ADDRESS:PORT"),
             (vec!["--policy", "/no/such.toml"], "--policy: /no/such.toml: No such file"),
             (vec!["serve"], "unexpected argument \"serve\""),
@@ -211,7 +285,9 @@ mod tests {
             let error = read(&words).expect_err(says);
             assert!(error.starts_with(says), "{words:?}: {error}");
         }
-        assert!(read(&["--listen", "0.0.0.0:8080", "--insecure"]).is_ok());
+        let takes_plain = |words: &[&str]| read(words).unwrap().takes_plain_http();
+        assert!(!takes_plain(&["--listen", "0.0.0.0:8080"]));
+        assert!(takes_plain(&["--listen", "0.0.0.0:8080", "--insecure"]) && takes_plain(&[]));
         let restore = read(&["restore", "f", "--data-dir", "d"]).unwrap();
         assert_eq!(restore.command, Command::Restore("f".into()));
         assert!(read(&["--accept-state", "--node-addresses", "10.0.0.0/8"]).is_ok());

@@ -34,10 +34,10 @@ pub fn is_loopback(url: &str) -> bool {
     })
 }
 
-/// The host of `http://HOST[:PORT][/PATH]`. Stricter than a URL may be: a name and password before the host, a
+/// The host of `http://HOST[:PORT][/PATH]`, or of `https://`. Stricter than a URL may be: a name and password before the host, a
 /// query or a fragment could make two readers see two hosts.
 pub fn host_of(url: &str) -> Option<&str> {
-    let rest = url.strip_prefix("http://")?;
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     if path.contains(['?', '#', '\\']) || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return None;

@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::http::{Client, ClientError};
+use crate::http::{Client, ClientError, Trust};
 use crate::worker::membership::Session;
 
 /// How long the master may take to answer.
@@ -25,12 +25,13 @@ pub(super) struct MasterLink {
 }
 
 impl MasterLink {
-    /// To the master at one of these addresses.
+    /// To the master at one of these addresses; at `https://` it has to be the one that `trust` says.
     ///
     /// # Errors
     /// An address can't be used.
-    pub(super) fn new(addresses: &[String]) -> Result<Self, ClientError> {
-        let clients = addresses.iter().map(|address| Client::new(address)).collect::<Result<_, _>>()?;
+    pub(super) fn new(addresses: &[String], trust: &Trust) -> Result<Self, ClientError> {
+        let client = |address: &String| Client::trusting(address, trust);
+        let clients = addresses.iter().map(client).collect::<Result<_, _>>()?;
         let clients = RwLock::new(clients);
         Ok(Self { clients, current: AtomicUsize::new(0), session: RwLock::new(None) })
     }
@@ -60,7 +61,7 @@ impl MasterLink {
     /// Asks the master. Blocks for a few seconds at most.
     ///
     /// # Errors
-    /// See [`ClientError`]. After one that means "nobody there", the next address is up.
+    /// See [`ClientError`]. After one that means "nobody there", or not the master, the next address is up.
     pub(super) fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -90,7 +91,9 @@ impl MasterLink {
     ) -> Result<T, ClientError> {
         let tried = self.current.load(Ordering::Relaxed);
         let answer = client.post(path, body, DEADLINE, true);
-        if answer.as_ref().is_err_and(ClientError::is_retryable) {
+        let is_nobody =
+            |error: &ClientError| error.is_retryable() || matches!(error, ClientError::Untrusted(_));
+        if answer.as_ref().is_err_and(is_nobody) {
             let next = (tried + 1) % self.clients.read().len();
             // Race: another thread has moved on already; then that counts.
             let _ = self.current.compare_exchange(tried, next, Ordering::Relaxed, Ordering::Relaxed);

@@ -5,12 +5,13 @@
 //! attempt, which carries out what the attempt's [`walk`] through its life asks for; [`reporter`] tells the master until
 //! it has answered; [`logs`] keeps and shows what containers wrote; [`guard`] says who may ask this node, and [`policed`]
 //! asks the Engine only what the node's policy allows; [`lease`] ends what a cut-off node must not run; [`outbox`] keeps
-//! ends that no container tells; [`handlers`] answers requests, [`images`] and [`stats`] those that the Engine has to be
+//! ends that no container tells; [`certificates`] knows what the master is known by; [`handlers`] answers requests, [`images`] and [`stats`] those that the Engine has to be
 //! asked for.
 //!
 //! Nothing here decides where a task runs: the heartbeat's reply says what this node is to run, and that is all
 //! that it runs.
 
+pub mod certificates;
 mod credentials;
 mod crew;
 pub mod desired;
@@ -60,6 +61,7 @@ use crate::engine::hollow::HollowEngine;
 use crate::engine::{Engine, EngineError};
 use crate::http::{ClientError, ServeError, ServeSettings, serve};
 use crate::model::node::NodeAddress;
+use crate::pki::PkiError;
 use crate::runtime::clock;
 use crate::runtime::data_dir::{DataDir, DataDirError};
 use crate::runtime::settings::EXIT_USAGE;
@@ -116,6 +118,8 @@ pub enum StartError {
     Outbox(std::io::Error),
     /// Its folder of the signals that were sent can't be made.
     Stops(std::io::Error),
+    /// What it knows its master by can't be read.
+    Certificates(PkiError),
     /// Its Engine can't be used.
     Engine(EngineError),
     /// What it is to join with can't be read.
@@ -140,6 +144,7 @@ impl StartError {
             Self::DataDir(
                 DataDirError::TooLoose { .. } | DataDirError::LooseFile { .. } | DataDirError::Damaged { .. },
             )
+            | Self::Certificates(_)
             | Self::Logs(_)
             | Self::Outbox(_)
             | Self::Stops(_)
@@ -155,6 +160,7 @@ impl fmt::Display for StartError {
             Self::Logs(error) => error.fmt(f),
             Self::Outbox(error) => write!(f, "failed to make the outbox: {error}"),
             Self::Stops(error) => write!(f, "failed to make the folder of stops: {error}"),
+            Self::Certificates(error) => error.fmt(f),
             Self::Engine(error) => error.fmt(f),
             Self::Token(why) => write!(f, "--token-file: {why}"),
             Self::Master(error) => error.fmt(f),
@@ -295,6 +301,7 @@ impl Parts {
         let logs = LogStore::open(&identity.folder().file(LOGS_FOLDER), limits).map_err(StartError::Logs)?;
         let outbox = Outbox::open(identity.folder().file(OUTBOX_FOLDER)).map_err(StartError::Outbox)?;
         let stops = Stops::open(identity.folder().file(STOPS_FOLDER)).map_err(StartError::Stops)?;
+        let trust = certificates::master_trust(identity.folder().path()).map_err(StartError::Certificates)?;
         let ((give_jobs, jobs), (tell, events)) = (job::channel(), reporter::channel());
         let (register, (nudge, nudged)) = (bounded(1), bounded(1));
         let desired = Arc::new(Desired::new(give_jobs, tell));
@@ -317,7 +324,7 @@ impl Parts {
         let watch = Arc::new(watch);
         let kept = Credentials::read(identity.folder()).map_err(StartError::DataDir)?;
         let ticket = ticket(settings, kept.is_some())?;
-        let link = MasterLink::new(&settings.masters).map_err(StartError::Master)?;
+        let link = MasterLink::new(&settings.masters, &trust).map_err(StartError::Master)?;
         if let Some(kept) = &kept {
             link.show(&kept.token);
         }

@@ -196,10 +196,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 }
 
 fn master_url(text: &str) -> Result<String, String> {
-    match crate::http::Client::new(text) {
-        Ok(client) => Ok(client.base().to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+    crate::http::client::check_base(text).map(str::to_owned).map_err(|error| error.to_string())
 }
 
 fn advertised(text: &str) -> Result<NodeAddress, String> {

@@ -127,7 +127,11 @@ fn echo(request: &Request) -> Response {
 /// One raw connection.
 pub(crate) struct Client {
     pub(crate) socket: TcpStream,
+    /// What is spoken on it, where that isn't plain HTTP.
+    pub(crate) tls: Option<Box<rustls::ClientConnection>>,
     unread: Vec<u8>,
+    /// The connection ended without the end of what was said on it.
+    pub(crate) was_cut: bool,
 }
 
 /// One whole reply, or the head of an endless one.
@@ -166,12 +170,18 @@ impl Client {
     pub(crate) fn new(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
-        Self { socket, unread: Vec::new() }
+        Self { socket, tls: None, unread: Vec::new(), was_cut: false }
     }
 
     /// Writes; the other side may have hung up, which its reply will tell.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
-        let _ = self.socket.write_all(bytes);
+        let _ = match &mut self.tls {
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(tls.as_mut(), &mut self.socket);
+                stream.write_all(bytes).and_then(|()| stream.flush())
+            }
+            None => self.socket.write_all(bytes),
+        };
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Reply {
@@ -261,13 +271,25 @@ impl Client {
 
     fn read_some(&mut self) -> bool {
         let mut buffer = vec![0; 64 * 1024];
-        match self.socket.read(&mut buffer) {
+        let read = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.socket).read(&mut buffer),
+            None => self.socket.read(&mut buffer),
+        };
+        match read {
             Ok(0) => false,
             Ok(count) => {
                 self.unread.extend_from_slice(&buffer[..count]);
                 true
             }
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                self.was_cut = true;
+                false
+            }
             Err(error) => panic!("nothing came: {error}"),
         }
     }

@@ -103,7 +103,8 @@ impl Part {
                 panic!("{} did not start: {}", self.name, self.log());
             }
             line.map(|line| {
-                let address = line.strip_prefix("listening on http://").and_then(|text| text.parse().ok());
+                let address = line.strip_prefix("listening on ").and_then(|url| url.split_once("://"));
+                let address = address.and_then(|(_, text)| text.parse().ok());
                 address.unwrap_or_else(|| panic!("{} said {line:?} first", self.name))
             })
         })

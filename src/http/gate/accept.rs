@@ -17,6 +17,7 @@ use rustix::net::sockopt;
 use crate::http::gate::census::Census;
 use crate::http::gate::connection::{Connection, refusal};
 use crate::http::gate::limits::Room;
+use crate::http::gate::line::Line;
 use crate::http::gate::{Gate, LOOK_EVERY, Phase, Token, event_data};
 use crate::http::problem::Problem;
 use crate::model::time::Mono;
@@ -93,7 +94,7 @@ impl Gate {
         if epoll::add(&self.epoll, &socket, event_data(token), interest).is_err() {
             return;
         }
-        let mut client = Connection::new(socket, peer, self.now);
+        let mut client = Connection::new(Line::new(socket, &self.settings.entry), peer, self.now);
         if let Some(problem) = refused {
             client.outbox.push(&refusal(&problem, false));
             client.phase = Phase::Closing;
@@ -116,7 +117,7 @@ impl Gate {
         while let Some(oldest) = find(&self.census) {
             let before = self.clients.len();
             if let Some(client) = self.clients.get_mut(&oldest) {
-                client.wire.note(EventFlags::IN);
+                client.line.note(EventFlags::IN);
             }
             self.drive_client(oldest);
             if self.clients.len() < before {

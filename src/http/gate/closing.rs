@@ -3,7 +3,6 @@
 //! A refused client gets its answer, then the end of what we send, and then for a moment its bytes are thrown
 //! away: closing at once would reset the connection, and the reset would overtake the answer.
 
-use std::net::Shutdown;
 use std::time::Duration;
 
 use crate::http::gate::connection::{Phase, refusal};
@@ -39,11 +38,18 @@ impl Gate {
         let Some(client) = self.clients.get_mut(&token) else {
             return Step::Gone;
         };
-        if !client.outbox.is_empty() {
+        if client.owes() {
             return Step::Wait;
         }
         client.inbox = Vec::new();
-        let _ = client.wire.socket.shutdown(Shutdown::Write);
+        if client.line.say_goodbye().is_err() {
+            self.close_client(token);
+            return Step::Gone;
+        }
+        if client.line.owes() {
+            return Step::Wait;
+        }
+        client.line.shut();
         self.enter(token, Phase::Lingering { drained: 0 });
         Step::Again
     }
@@ -56,7 +62,7 @@ impl Gate {
         let Phase::Lingering { drained } = &mut client.phase else {
             return Step::Again;
         };
-        match client.wire.read(&mut self.scratch) {
+        match client.line.discard(&mut self.scratch) {
             Got::Bytes(count) if *drained + count <= DRAIN_BYTES => {
                 *drained += count;
                 Step::Again
@@ -74,9 +80,10 @@ impl Gate {
         let Some(client) = self.clients.get_mut(&token) else {
             return false;
         };
-        match client.outbox.flush(&mut client.wire) {
+        let (outbox, line) = (&mut client.outbox, &mut client.line);
+        match line.flush().and_then(|moved| Ok(outbox.flush(line)? || moved)) {
             Ok(moved) => {
-                if moved || client.outbox.is_empty() {
+                if moved || !client.owes() {
                     client.moved_at = self.now;
                 }
                 true
@@ -134,7 +141,8 @@ impl Gate {
             Some(at) if at > self.now => return self.timers.arm(&mut client.armed, token, at),
             Some(_) => {}
         }
-        if client.stalls_at(deadlines).is_some_and(|at| at <= self.now) {
+        // Who hasn't finished its handshake can't be told anything.
+        if client.line.is_greeting() || client.stalls_at(deadlines).is_some_and(|at| at <= self.now) {
             return self.close_client(token);
         }
         let problem = match client.phase {
@@ -164,9 +172,13 @@ impl Gate {
     /// Closes a client at once, and gives up what is done for it.
     pub(super) fn close_client(&mut self, token: Token) {
         self.forget_body(token);
-        let Some(client) = self.clients.remove(&token) else {
+        let Some(mut client) = self.clients.remove(&token) else {
             return;
         };
+        // An end that is said is an end of what was to be said: an answer that is cut off ends without.
+        if !client.owes() && !matches!(client.phase, Phase::Answering { .. }) {
+            let _ = client.line.say_goodbye();
+        }
         self.timers.disarm(client.armed, token);
         self.answers -= client.answer_counted;
         if let Some(since) = client.slow_since {

@@ -5,14 +5,15 @@
 //! client from losing the answer: closing a socket that holds unread bytes resets the connection, and a reset
 //! overtakes the answer.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use crate::http::gate::Token;
 use crate::http::gate::body::Chunked;
 use crate::http::gate::head::{Head, Scan};
 use crate::http::gate::limits::Deadlines;
+use crate::http::gate::line::Line;
 use crate::http::gate::timers::Armed;
-use crate::http::gate::wire::{Outbox, Wire};
+use crate::http::gate::wire::Outbox;
 use crate::http::problem::{PROBLEM_JSON, Problem};
 use crate::http::response::reason;
 use crate::model::time::Mono;
@@ -55,7 +56,7 @@ pub(super) enum Coding {
 
 /// A client.
 pub(super) struct Connection {
-    pub(super) wire: Wire<TcpStream>,
+    pub(super) line: Line,
     pub(super) peer: SocketAddr,
     pub(super) inbox: Vec<u8>,
     pub(super) outbox: Outbox,
@@ -78,9 +79,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: TcpStream, peer: SocketAddr, now: Mono) -> Self {
+    pub(super) fn new(line: Line, peer: SocketAddr, now: Mono) -> Self {
         Self {
-            wire: Wire::new(socket),
+            line,
             peer,
             inbox: Vec::new(),
             outbox: Outbox::default(),
@@ -111,15 +112,22 @@ impl Connection {
             Phase::Head { began: Some(began), .. } => Some(*began + deadlines.head),
             Phase::Body(incoming) => Some(incoming.by),
             Phase::Queued | Phase::Answering { began: false, .. } => Some(self.since + deadlines.answer),
+            // It waits for its refusal, which can't be said yet.
+            Phase::Closing if self.line.is_greeting() => Some(self.since + deadlines.head),
             Phase::Answering { began: true, .. } | Phase::Closing => None,
             Phase::Lingering { .. } => Some(self.since + deadlines.linger),
         };
         of_phase.into_iter().chain(self.stalls_at(deadlines)).min()
     }
 
+    /// Whether it has not taken all that was said to it.
+    pub(super) fn owes(&self) -> bool {
+        !self.outbox.is_empty() || self.line.owes()
+    }
+
     /// When the client will have taken nothing for too long.
     pub(super) fn stalls_at(&self, deadlines: &Deadlines) -> Option<Mono> {
-        (!self.outbox.is_empty()).then(|| self.moved_at + deadlines.stalled_write)
+        self.owes().then(|| self.moved_at + deadlines.stalled_write)
     }
 }
 

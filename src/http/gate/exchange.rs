@@ -287,7 +287,9 @@ impl Gate {
             Some(mut relay) => {
                 if let Some(entry) = self.clients.get_mut(&client) {
                     // Where this isn't the end, the client's closing connection says that something is missing.
-                    relay.close(&mut entry.outbox);
+                    if !relay.close(&mut entry.outbox) {
+                        entry.line.cut_off();
+                    }
                 }
                 self.answered(client, false);
             }

@@ -50,6 +50,9 @@ impl Gate {
         let Some(client) = self.clients.get(&token) else {
             return Step::Gone;
         };
+        if client.line.is_greeting() {
+            return self.greet(token);
+        }
         match client.phase {
             Phase::Head { .. } => self.read_head(token),
             Phase::Body(_) => self.read_body(token),
@@ -73,7 +76,8 @@ impl Gate {
         match scan.advance(&client.inbox, &self.settings.limits) {
             Err(problem) => self.refuse(token, &problem),
             Ok(Some(length)) => self.take_head(token, length),
-            Ok(None) => match client.wire.read(&mut self.scratch) {
+            Ok(None) => match client.line.read(&mut self.scratch) {
+                Got::Bytes(0) => Step::Again,
                 Got::Bytes(count) => {
                     began.get_or_insert(self.now);
                     client.inbox.extend_from_slice(&self.scratch[..count]);
@@ -134,7 +138,7 @@ impl Gate {
         let Some(client) = self.clients.get_mut(&token) else {
             return Step::Gone;
         };
-        match client.wire.read(&mut self.scratch) {
+        match client.line.read(&mut self.scratch) {
             Got::Bytes(count) => {
                 client.inbox.extend_from_slice(&self.scratch[..count]);
                 Step::Again
@@ -182,7 +186,7 @@ impl Gate {
         };
         // Half-closing after an ordinary request is the client's right. Who follows a stream and closes is gone.
         let streams = matches!(client.phase, Phase::Answering { stream: true, .. });
-        if client.wire.is_broken() || (streams && client.wire.has_ended()) {
+        if client.line.is_broken() || (streams && client.line.has_ended()) {
             self.close_client(token);
             return Step::Gone;
         }

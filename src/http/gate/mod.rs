@@ -5,7 +5,7 @@
 //! reads whole requests, judges them strictly, and passes only good ones on, over connections to tiny_http's unix
 //! socket that were opened one at a time and have proved to work. Slow or silent clients cost a socket, no thread.
 //!
-//! The loop is here; what it does is in [`accept`], [`intake`] (clients' requests), [`exchange`] (requests and
+//! The loop is here; what it does is in [`accept`], [`greet`] (TLS handshakes), [`intake`] (clients' requests), [`exchange`] (requests and
 //! answers at tiny_http), [`pool`] (connections to it) and [`closing`]. The rest are values without sockets.
 //!
 //! Invariant: nothing in the loop blocks, and no event costs work in proportion to the number of connections.
@@ -17,9 +17,11 @@ mod census;
 mod closing;
 mod connection;
 mod exchange;
+mod greet;
 mod head;
 mod intake;
 mod limits;
+mod line;
 mod pool;
 mod timers;
 mod upstream;
@@ -46,6 +48,7 @@ use census::Census;
 use connection::{Connection, Phase};
 use limits::Room;
 pub use limits::{BodyLimit, Caps, Deadlines, Limits};
+pub(crate) use line::Entry;
 use timers::Timers;
 use upstream::{Pool, Upstream, WholeRequest};
 use wire::Outbox;
@@ -88,6 +91,7 @@ pub(crate) struct GateSettings {
     pub(crate) deadlines: Deadlines,
     pub(crate) caps: Caps,
     pub(crate) body_limit: BodyLimit,
+    pub(crate) entry: Entry,
 }
 
 /// The gate: all sockets, and what is known about them. Belongs to the thread `gate`.
@@ -210,7 +214,7 @@ impl Gate {
 
     fn dispatch(&mut self, token: Token, flags: EventFlags) {
         if let Some(client) = self.clients.get_mut(&token) {
-            client.wire.note(flags);
+            client.line.note(flags);
         } else if let Some(upstream) = self.upstreams.get_mut(&token) {
             upstream.wire.note(flags);
         }

@@ -48,7 +48,7 @@ impl Gate {
     /// Nobody can be served: those who wait, and have closed already, go; where nobody has, whoever has waited longest.
     /// Otherwise they would hold the descriptors without which they can't be served.
     fn make_room_for_a_connection(&mut self) {
-        let has_left = |client: &Connection| matches!(client.phase, Phase::Queued) && client.wire.has_ended();
+        let has_left = |client: &Connection| matches!(client.phase, Phase::Queued) && client.line.has_ended();
         let left = self.clients.iter().filter(|(_, client)| has_left(client)).map(|(token, _)| *token);
         let left: Vec<Token> = left.collect();
         if left.is_empty()

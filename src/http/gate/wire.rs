@@ -3,10 +3,12 @@
 //! A [`Wire`] is a non-blocking socket with what edge-triggered epoll said about it last. Edge-triggered means
 //! that a socket is registered once and that its readiness is told once; so it has to be remembered here until a
 //! read or a write finds it used up. That saves a system call per request, and is what lets the gate simply not
-//! read from somebody for a while. TLS, when it comes, goes between [`Wire`] and its users.
+//! read from somebody for a while. Between a client's wire and its users is a [`Line`](super::line::Line), which may
+//! speak TLS.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::TcpStream;
 
 use rustix::event::epoll::EventFlags;
 
@@ -25,12 +27,29 @@ pub(super) struct Wire<S> {
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Got {
-    /// So many bytes, at least one.
+    /// So many bytes. None, where what came over TLS carries nothing.
     Bytes(usize),
     /// None now.
     Nothing,
     /// The peer sends no more, or the connection broke.
     End,
+}
+
+/// What a look at the next byte found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peek {
+    /// This one.
+    Byte(u8),
+    /// None now.
+    Nothing,
+    /// The peer sends no more, or the connection broke.
+    End,
+}
+
+/// Whatever takes bytes without waiting.
+pub(super) trait Sink {
+    /// How many bytes were taken, 0 where it would have to wait.
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Broken>;
 }
 
 /// The connection broke while it was written to.
@@ -105,6 +124,29 @@ impl<S: Read + Write> Wire<S> {
     }
 }
 
+impl Wire<TcpStream> {
+    /// Looks at the next byte, which stays.
+    pub(super) fn peek(&mut self) -> Peek {
+        let mut byte = [0];
+        while self.readable {
+            match self.socket.peek(&mut byte) {
+                Ok(0) => return Peek::End,
+                Ok(_) => return Peek::Byte(byte[0]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(_) => return Peek::End,
+            }
+        }
+        Peek::Nothing
+    }
+}
+
+impl<S: Read + Write> Sink for Wire<S> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+        Wire::write(self, &[IoSlice::new(bytes)])
+    }
+}
+
 /// Bytes that wait to be written, in order.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -143,11 +185,11 @@ impl Outbox {
         *self = Self::default();
     }
 
-    /// Writes as much as the wire takes. True if it took something.
-    pub(super) fn flush<S: Read + Write>(&mut self, wire: &mut Wire<S>) -> Result<bool, Broken> {
+    /// Writes as much as is taken. True if that was something.
+    pub(super) fn flush(&mut self, sink: &mut impl Sink) -> Result<bool, Broken> {
         let mut moved = false;
         while let Some(first) = self.segments.front() {
-            let count = wire.write(&[IoSlice::new(&first[self.sent..])])?;
+            let count = sink.write(&first[self.sent..])?;
             if count == 0 {
                 break;
             }
