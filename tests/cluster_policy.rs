@@ -19,6 +19,7 @@ use podling::api::wire::task::TaskView;
 use podling::model::task::{Reason, TaskStatus};
 use serde_json::{Value, json};
 use support::docker::{self, IMAGE};
+use support::part::wait_until;
 use support::{Cluster, MasterOptions, Said, WorkerOptions, script};
 use tempfile::TempDir;
 
@@ -141,7 +142,7 @@ fn a_policy_file_allows_what_it_names() {
     fs::write(site.folder.path().join("root/x/note"), "hello\n").unwrap();
     symlink("x", site.folder.path().join("root/inner")).unwrap();
     let spec = json!({"name": "all", "image": IMAGE, "pull": "never", "network": "host", "capabilities": ["NET_ADMIN"],
-        "command": ["sh", "-c", "cat /ro/note; echo y > /rw/new; trap 'exit 0' TERM; sleep 600 & wait"],
+        "command": ["sh", "-c", "trap 'exit 0' TERM; cat /ro/note; echo y > /rw/new; sleep 600 & wait"],
         "mounts": [{"source": site.path("root/x"), "target": "/ro", "read_only": true},
                    {"source": site.path("root/inner"), "target": "/rw"}]});
     let task = cluster.wait_for_running(cluster.create(&spec).task_id.as_str());
@@ -155,6 +156,9 @@ fn a_policy_file_allows_what_it_names() {
     let sources: Vec<&Value> =
         host["Mounts"].as_array().unwrap().iter().map(|mount| &mount["Source"]).collect();
     assert_eq!(sources, [&json!(site.path("root/x")); 2], "links are resolved");
+    wait_until("it has begun", || {
+        cluster.log("all", "") == "hello\n" && fs::exists(site.path("root/x/new")).unwrap()
+    });
     cluster.stop("all", 5_000);
     assert_eq!(cluster.wait_for_end("all").exit_code, Some(0));
     assert_eq!(cluster.log("all", ""), "hello\n");

@@ -1,12 +1,12 @@
 //! The master's flags: every one of them, with its default and what it accepts.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::http::{Caps, TlsAcceptor, TlsError};
 use crate::master::certificates::CertificateSettings;
-use crate::model::policy::Policy;
+use crate::model::policy::{Policy, Root};
 use crate::model::time::parse_duration;
 use crate::runtime::logging;
 use crate::runtime::policy_file;
@@ -144,6 +144,7 @@ impl Settings {
         accept_what_is_to_come(&mut flags)?;
         settings.command = command(word.as_deref(), &mut flags)?;
         flags.finish()?;
+        refuse_own_folder(&settings.policy, &settings.data_dir)?;
         Ok(settings)
     }
 
@@ -184,6 +185,20 @@ fn accept_what_is_to_come(flags: &mut Flags) -> Result<(), SettingsError> {
         flags.value(flag, |text| Ok::<_, String>(text.to_owned()))?;
     }
     Ok(())
+}
+
+/// Refuses a root that holds the master's own folder, or is in it: there are its keys.
+fn refuse_own_folder(policy: &Policy, data_dir: &Path) -> Result<(), SettingsError> {
+    let own = std::fs::canonicalize(data_dir).or_else(|_| std::path::absolute(data_dir));
+    let Ok(own) = own else { return Ok(()) };
+    let meets = |root: &&Root| {
+        let root = Path::new(root.path().as_str());
+        own.starts_with(root) || root.starts_with(&own)
+    };
+    policy.mounts.iter().find(meets).map_or(Ok(()), |root| {
+        let why = format!("mounts: {root} holds the data folder {}, or is in it", own.display());
+        Err(SettingsError::of("--policy", why))
+    })
 }
 
 /// What the first word stands for, with the file that follows it.
@@ -265,6 +280,17 @@ mod tests {
         assert_eq!(settings.node_timeout, Duration::from_secs(30));
         assert_eq!(settings.retain, Duration::from_secs(604_800));
         assert_eq!(settings.caps.connections, 4096);
+    }
+
+    #[test]
+    fn the_masters_own_folder_is_nobodys_root() {
+        let of = |root: &str| Policy { mounts: vec![root.parse().unwrap()], ..Policy::default() };
+        let refused = |root, data: &str| refuse_own_folder(&of(root), Path::new(data)).is_err();
+        for root in ["/srv", "/srv/no-master", "/srv/no-master/backups"] {
+            assert!(refused(root, "/srv/no-master"), "{root}");
+        }
+        assert!(!refused("/srv/no-master2", "/srv/no-master"));
+        assert!(refused("/srv", "/srv/no/../no-master"));
     }
 
     #[test]

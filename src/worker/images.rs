@@ -274,6 +274,11 @@ mod tests {
             tell.send(end).unwrap();
             assert_eq!(known.look(&image(0), at(66)), None, "the engine is asked");
         }
+        let (tell, news) = bounded(4);
+        assert!(known.begin(&image(0), at(70), || news));
+        tell.send(News::Done(Err(EngineError::Forbidden { why: "no".to_owned() }))).unwrap();
+        assert_eq!(known.look(&image(0), at(70)), Some(Err("no".to_owned())), "nobody asks on and on");
+        assert_eq!(known.look(&image(0), at(75)), None);
         assert!(known.0.is_empty());
     }
 
