@@ -11,6 +11,7 @@ pub mod log;
 pub mod node;
 pub mod spec;
 pub mod stats;
+mod strict;
 pub mod task;
 mod time;
 pub mod why;
@@ -87,7 +88,7 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Mistake> {
 /// As [`read`].
 pub fn read_borrowed<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Mistake> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = serde_path_to_error::deserialize(strict::Strict(&mut json)).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         let kind = match inner.classify() {
