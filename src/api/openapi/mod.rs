@@ -129,11 +129,15 @@ fn security_schemes() -> Value {
 }
 
 fn healthz() -> Operation {
-    Operation::new("healthz", "Is the process alive?", "").answers(200, "It is.", Schema::named("Status"))
+    Operation::new("healthz", "Is the process alive?", "It says nothing of what it can do.").answers(
+        200,
+        "It is.",
+        Schema::named("Status"),
+    )
 }
 
 fn readyz(codes: &[&'static str]) -> Operation {
-    Operation::new("readyz", "Can it serve?", "")
+    Operation::new("readyz", "Can it serve?", "For whoever sends it clients.")
         .answers(200, "It can.", Schema::named("Status"))
         .refuses(codes)
 }

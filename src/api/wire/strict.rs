@@ -9,8 +9,8 @@
 use std::fmt;
 
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Unexpected, VariantAccess,
-    Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected,
+    VariantAccess, Visitor,
 };
 
 /// Anything of serde's that hands values on, watched.
@@ -131,12 +131,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<V> {
         self.visitor.visit_newtype_struct(Strict(inner))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<V::Value, A::Error> {
         if self.takes_lists {
-            self.visitor.visit_seq(Strict(items))
-        } else {
-            Err(A::Error::invalid_type(Unexpected::Seq, &"an object"))
+            return self.visitor.visit_seq(Strict(items));
         }
+        // What isn't even a list is called malformed.
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Err(A::Error::invalid_type(Unexpected::Seq, &"an object"))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
@@ -242,6 +243,10 @@ mod tests {
             br#"{"incarnation":1,"epoch":1,"reports":[[1,"01JD0000000000000000000001",1,"running"]]}"#;
         refused(read::<ReportsRequest>(reports).err(), "reports[0]");
         refused(read::<HeartbeatRequest>(br#"["a",1,1,1,1,true,[]]"#).err(), "");
+        for malformed in ["[", "[1,", "[1}", "[{]"] {
+            let mistake = read::<StopRequest>(malformed.as_bytes()).expect_err("it is refused");
+            assert_eq!(mistake.kind, MistakeKind::Malformed, "{malformed}: {mistake}");
+        }
     }
 
     #[test]
