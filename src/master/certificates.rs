@@ -9,6 +9,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::{TlsAcceptor, TlsError};
@@ -74,7 +75,7 @@ pub struct CertificateSettings {
 /// The certificate that is shown, and who issues the next.
 #[derive(Debug)]
 pub struct Certificates {
-    authority: Authority,
+    authority: Arc<Authority>,
     acceptor: TlsAcceptor,
     /// Whether the cluster's is shown to those alone who ask for it.
     beside_given: bool,
@@ -111,6 +112,7 @@ impl Certificates {
             None => TlsAcceptor::new(&issued.cert_pem, &issued.key_pem)?,
         };
         let beside_given = settings.given.is_some();
+        let authority = Arc::new(authority);
         Ok(Self { authority, acceptor, beside_given, names, current: issued.cert_pem, look_every })
     }
 
@@ -120,8 +122,8 @@ impl Certificates {
     }
 
     /// Who issues the nodes' certificates.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+    pub fn authority(&self) -> Arc<Authority> {
+        Arc::clone(&self.authority)
     }
 
     /// Shows the next certificate if half of this one's life is over. Whether it was.

@@ -7,6 +7,7 @@
 //! Invariant: the key signs nothing that could sign in its turn (path length 0).
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -70,15 +71,11 @@ impl Authority {
     /// The key's mode is too loose, the two files don't belong together, or the system refuses.
     pub fn create_or_open(folder: &Path, cluster: &ClusterId, now: WallTime) -> Result<Self, PkiError> {
         let (cert_file, key_file) = (folder.join(CA_CERT), folder.join(CA_KEY));
-        let damaged =
-            |path: &Path, why: &str| PkiError::Damaged { path: path.to_owned(), why: why.to_owned() };
-        let (cert, key) = (files::read(&cert_file)?, files::read_secret(&key_file)?);
-        let key = match (&cert, key) {
-            (_, Some(text)) => {
-                KeyPair::from_pem(&text).map_err(|error| damaged(&key_file, &error.to_string()))?
-            }
-            (Some(_), None) => return Err(damaged(&cert_file, "its key is gone")),
-            (None, None) => {
+        let cert = files::read(&cert_file)?;
+        let key = match files::read_secret(&key_file)? {
+            Some(text) => KeyPair::from_pem(&text).map_err(|error| damaged(&key_file, error))?,
+            None if cert.is_some() => return Err(damaged(&cert_file, "its key is gone")),
+            None => {
                 let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
                 files::create_secret(&key_file, &key.serialize_pem())?;
                 key
@@ -86,20 +83,24 @@ impl Authority {
         };
         let ca_pem = match cert {
             Some(pem) => pem,
-            // Its first start ended between the two files: nobody has seen a certificate of this key.
+            // New; or its first start ended between the two files, and nobody has seen a certificate of this key.
             None => {
                 let pem = ca_params(cluster, now).self_signed(&key)?.pem();
                 files::publish(&cert_file, &pem)?;
                 pem
             }
         };
-        let facts = Facts::of_pem(&ca_pem).map_err(|error| damaged(&cert_file, &error.to_string()))?;
+        Self::of(ca_pem, key, &cert_file)
+    }
+
+    /// Of a certificate and a key that have to belong together.
+    fn of(ca_pem: String, key: KeyPair, cert_file: &Path) -> Result<Self, PkiError> {
+        let facts = Facts::of_pem(&ca_pem).map_err(|error| damaged(cert_file, error))?;
         if facts.public_key != key.subject_public_key_info() {
-            return Err(damaged(&cert_file, "it belongs to another key than the one beside it"));
+            return Err(damaged(cert_file, "it belongs to another key than the one beside it"));
         }
         let fingerprint = fingerprint(&first_der(&ca_pem)?);
-        let issuer = Issuer::from_ca_cert_pem(&ca_pem, key)
-            .map_err(|error| damaged(&cert_file, &error.to_string()))?;
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(|error| damaged(cert_file, error))?;
         Ok(Self { ca_pem, fingerprint, issuer, life: LIFE })
     }
 
@@ -125,9 +126,9 @@ impl Authority {
     /// # Errors
     /// A name can't stand in a certificate.
     pub fn server(&self, names: &[Name], now: WallTime) -> Result<Issued, PkiError> {
-        let own = ["127.0.0.1", "::1"].map(|ip| Name::Ip(ip.parse().expect("invariant: an address as text")));
-        let own = own.into_iter().chain(["localhost", MASTER_NAME].map(|name| Name::Dns(name.to_owned())));
-        let mut all: Vec<Name> = own.collect();
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(Name::Ip);
+        let own = ["localhost", MASTER_NAME].map(|name| Name::Dns(name.to_owned()));
+        let mut all: Vec<Name> = loopback.into_iter().chain(own).collect();
         for name in names {
             if !all.contains(name) {
                 all.push(name.clone());
@@ -169,6 +170,10 @@ impl Authority {
         params.serial_number = Some(serial(key, now));
         params
     }
+}
+
+fn damaged(path: &Path, why: impl fmt::Display) -> PkiError {
+    PkiError::Damaged { path: path.to_owned(), why: why.to_string() }
 }
 
 fn ca_params(cluster: &ClusterId, now: WallTime) -> CertificateParams {

@@ -1,4 +1,8 @@
 //! What a certificate says about itself: until when it holds, whose key it has, what its fingerprint is.
+//!
+//! [`Facts`] is read from PEM. Whether what it says is true (who signed it, for whom) is not asked here: that is for
+//! whoever meets a peer that shows it. "Due" counts from the making of a certificate, which is
+//! [`BEGINS_EARLY`] after it begins to hold.
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;

@@ -50,24 +50,23 @@ fn of_certificate(error: &CertificateError, own: bool) -> String {
             format!("its certificate is for {}, not for {}", presented.join(", "), expected.to_str())
         }
         CertificateError::NotValidForName => "its certificate is for another name".to_owned(),
-        CertificateError::NotValidYetContext { time, not_before } => {
-            let early = if own { BEGINS_EARLY } else { Duration::ZERO };
-            let gap = (seconds(*not_before) + early).saturating_sub(seconds(*time));
-            format!(
-                "clock differs by {}: its certificate holds from {}, and this machine's clock says {}",
-                length(gap),
-                date(*not_before),
-                date(*time)
-            )
-        }
-        CertificateError::ExpiredContext { time, not_after } => format!(
-            "its certificate expired: it held until {}, and this machine's clock says {}, {} later",
-            date(*not_after),
-            date(*time),
-            length(seconds(*time).saturating_sub(seconds(*not_after)))
-        ),
+        CertificateError::NotValidYetContext { time, not_before } => too_early(*time, *not_before, own),
+        CertificateError::ExpiredContext { time, not_after } => too_late(*time, *not_after),
         other => format!("its certificate is refused: {other}"),
     }
+}
+
+fn too_early(now: UnixTime, begin: UnixTime, own: bool) -> String {
+    let early = if own { BEGINS_EARLY } else { Duration::ZERO };
+    let gap = length((seconds(begin) + early).saturating_sub(seconds(now)));
+    let (begin, now) = (date(begin), date(now));
+    format!("clock differs by {gap}: its certificate holds from {begin}, and this machine's clock says {now}")
+}
+
+fn too_late(now: UnixTime, end: UnixTime) -> String {
+    let gap = length(seconds(now).saturating_sub(seconds(end)));
+    let (end, now) = (date(end), date(now));
+    format!("its certificate expired: it held until {end}, and this machine's clock says {now}, {gap} later")
 }
 
 /// `DnsName("a.b")`, as webpki shows it, without what surrounds it.
