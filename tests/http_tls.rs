@@ -169,6 +169,23 @@ fn bodies_come_whole_whatever_the_records() {
 }
 
 #[test]
+fn a_client_may_stop_sending_before_it_reads() {
+    let (server, ca) = secured(|_| {});
+    // One of these lengths leaves less than a record when the socket is full for the last time.
+    for length in (0..40).map(|step| 3_000_000 + step * 11_000) {
+        let mut client = connect(&server, &ca);
+        client.say(format!("GET /bytes?n={length} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        let tls = client.tls.as_mut().unwrap();
+        tls.send_close_notify();
+        tls.write_tls(&mut client.socket).unwrap();
+        client.socket.shutdown(std::net::Shutdown::Write).unwrap();
+        std::thread::park_timeout(Duration::from_millis(30));
+        assert_eq!(client.reply().body.len(), length);
+        assert!(client.is_closed() && !client.was_cut, "{length}");
+    }
+}
+
+#[test]
 fn a_handshake_that_stalls_is_closed_when_a_head_would_be() {
     let (server, ca) = secured(|settings| {
         settings.deadlines.head = Duration::from_millis(300);

@@ -6,6 +6,7 @@
 //!
 //! Invariant: until the check is done the peer has got nothing but a ClientHello.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -109,11 +110,12 @@ impl Trust {
             if added == 0 { Err(TlsError::Certificate("none is sound".to_owned())) } else { Ok(store) }
         };
         match &self.roots {
-            Roots::System => {
-                let pem = std::fs::read_to_string(SYSTEM_ROOTS)
-                    .map_err(|error| TlsError::Certificate(format!("{SYSTEM_ROOTS}: {error}")))?;
-                store(&pem).map(Known::Roots)
-            }
+            Roots::System => match std::fs::read_to_string(SYSTEM_ROOTS) {
+                Ok(pem) => store(&pem).map(Known::Roots),
+                // A system that trusts nobody is no error: nobody will be believed.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(Known::Roots(RootCertStore::empty())),
+                Err(error) => Err(TlsError::Certificate(format!("{SYSTEM_ROOTS}: {error}"))),
+            },
             Roots::Ca(pem) => store(pem).map(Known::Roots),
             Roots::Fingerprint(fingerprint) => Ok(Known::Fingerprint(fingerprint.clone())),
         }

@@ -33,6 +33,17 @@ impl Gate {
         Step::Again
     }
 
+    /// A client sends no more, and has all its answers. Over TLS it is told the end, which may have to wait for room.
+    pub(super) fn part(&mut self, token: Token) -> Step {
+        let is_told = self.clients.get(&token).is_some_and(|client| client.line.is_tls());
+        if is_told {
+            self.enter(token, Phase::Closing);
+            return Step::Again;
+        }
+        self.close_client(token);
+        Step::Gone
+    }
+
     /// Says that nothing more is sent, once everything was.
     pub(super) fn begin_linger(&mut self, token: Token) -> Step {
         let Some(client) = self.clients.get_mut(&token) else {

@@ -66,8 +66,9 @@ impl Gate {
         let Some(client) = self.clients.get_mut(&token) else {
             return Step::Gone;
         };
-        // A client that pipelines takes its answers before its next request is looked at.
-        if !client.outbox.is_empty() {
+        // A client that pipelines takes its answers before its next request is looked at; so does one that has
+        // stopped sending, whose end is found when it is.
+        if client.owes() {
             return Step::Wait;
         }
         let Phase::Head { scan, began } = &mut client.phase else {
@@ -84,10 +85,7 @@ impl Gate {
                     Step::Again
                 }
                 Got::Nothing => Step::Wait,
-                Got::End => {
-                    self.close_client(token);
-                    Step::Gone
-                }
+                Got::End => self.part(token),
             },
         }
     }

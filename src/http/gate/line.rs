@@ -91,6 +91,11 @@ impl Line {
         }
     }
 
+    /// Whether it is TLS that is spoken, on a connection that isn't gone.
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self.layer, Layer::Tls(_)) && !self.is_broken()
+    }
+
     /// Takes one step towards carrying HTTP.
     pub(super) fn greet(&mut self, entry: &Entry) -> Greeted {
         match &mut self.layer {
