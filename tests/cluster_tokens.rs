@@ -24,6 +24,7 @@ use podling::model::access::{Needs, Scope};
 use podling::model::node::NodeStatus;
 use serde_json::{Value, json};
 use support::part::{LONG, wait_until};
+use support::proxy::Proxy;
 use support::{Cluster, MasterOptions, WorkerOptions};
 use wire::Reply;
 
@@ -424,6 +425,26 @@ fn without_a_token_a_worker_says_what_it_needs_and_ends() {
     let may_not = worker_at(&cluster, "worker-1", &reader);
     assert_eq!(may_not.code, Some(1), "{may_not:?}");
     assert!(may_not.stderr.contains("needs a token with the scope admin"), "{may_not:?}");
+}
+
+#[test]
+fn a_worker_finds_the_token_of_a_master_of_this_machine_also_if_that_comes_later() {
+    let mut cluster = Cluster::start(MasterOptions::default());
+    let (way, folder) = (Proxy::to(cluster.master.address), cluster.data_of_master());
+    let (folder, own) = (folder.parent().unwrap(), cluster.admin_token_file());
+    let at_home = folder.join("home/.local/share/podling/master");
+    way.shut();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let log = || std::fs::read_to_string(folder.join("worker-1.log")).unwrap_or_default();
+            wait_until("it has asked in vain", || log().contains("no answer from the master"));
+            std::fs::create_dir_all(&at_home).unwrap();
+            std::fs::copy(&own, at_home.join("admin.token")).unwrap();
+            way.open();
+        });
+        cluster.start_worker_at("worker-1", WorkerOptions { token_file: Some(""), ..HOLLOW }, &way.url());
+    });
+    assert!(cluster.data_of("worker-1").join("node.key").exists());
 }
 
 #[test]
