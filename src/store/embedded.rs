@@ -10,6 +10,8 @@
 mod rows;
 
 use std::fmt::Display;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::{
@@ -58,6 +60,8 @@ impl EmbeddedStore {
         // All pages are checked: a changed byte is told, not believed.
         let database =
             builder().set_check_integrity_on_open(true).create(path).map_err(|e| open_error(path, &e))?;
+        // It holds the keys of nodes: it is its owner's alone, wherever it may be copied to.
+        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io("close to others"))?;
         let mut store = Self { database: Some(database), path: path.to_owned() };
         match store.format()? {
             Some(FORMAT) => {}
