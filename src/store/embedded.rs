@@ -128,13 +128,13 @@ impl EmbeddedStore {
 
     /// Gives back a file's unused room, where there is much. A failure is told, and hurts nobody.
     fn compact_if_sparse(&mut self, used: u64) {
-        let size = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        let size = fs::metadata(&self.path).map_or(0, |file| file.len());
         if size < COMPACT.0 || size / COMPACT.1 < used {
             return;
         }
         match self.database().map(Database::compact) {
             Ok(Ok(_)) => {
-                let left = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+                let left = fs::metadata(&self.path).map_or(0, |file| file.len());
                 log::info!("store compacted file={} bytes={size} bytes_left={left}", self.path.display());
             }
             Ok(Err(error)) => {
