@@ -304,7 +304,7 @@ fn a_wrong_command_line_is_one_line_and_2() {
         ("apply /nowhere/web.toml", "podling apply: /nowhere/web.toml: No such file or directory"),
         ("apply /dev/null", "podling apply: /dev/null:1:1: there is no [[task]] in it"),
         ("story web", "podling story: not supported yet"),
-        ("audit", "podling audit: not supported yet"),
+        ("audit now", "podling audit: unexpected argument \"now\""),
         ("token", "podling token: create|list|rm is missing"),
         ("completion", "podling completion: bash, zsh or fish is missing"),
         ("completion csh", "podling completion: \"csh\" must be bash, zsh or fish"),

@@ -9,7 +9,7 @@ mod support;
 
 use podling::http::Client;
 use serde_json::{Value, json};
-use support::part::LONG;
+use support::part::{LONG, wait_until};
 use support::{Cluster, MasterOptions, WorkerOptions, script};
 
 fn lines(cluster: &Cluster) -> Vec<Value> {
@@ -42,6 +42,8 @@ fn whatever_somebody_changes_is_there_in_order_also_after_the_master_was_killed(
     let stranger = Client::new(&cluster.master.url()).unwrap().with_token("pdl_nobody");
     let refused = stranger.post::<Value>("/api/v1/tasks", &json!({}), LONG, false).unwrap_err();
     assert_eq!(refused.problem().unwrap().status, 401);
+    // A refusal changed nothing: nobody waits until it is written down.
+    wait_until("the refusal is kept", || lines(&cluster).len() == begun + 6);
 
     cluster.master.kill9();
     cluster.start_master_again();

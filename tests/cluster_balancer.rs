@@ -13,7 +13,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use podling::api::routes;
 use podling::http::Client;
 use podling::model::task::TaskStatus;
 use rustix::process::{Pid, Signal, kill_process};
@@ -134,12 +133,12 @@ fn workers_and_users_reach_the_master_through_a_balancer() {
     wait_until("the balancer knows", || !balancer.lets_through());
     let said = cluster.podling_at(&balancer.url(), &["ps"]);
     assert!(said.code == Some(1) && said.stderr.lines().count() == 1, "one clear line: {said:?}");
-    let again = Client::new(&balancer.url()).unwrap();
     cluster.start_master_again();
     wait_until("the balancer knows", || balancer.lets_through());
     let after = cluster.create(&script("after", "echo after")).task_id.to_string();
     assert_eq!(cluster.wait_for_end(&after).status, TaskStatus::Completed, "its worker found it again");
-    assert!(again.get::<Value>(&routes::task(&after), LONG).is_ok());
+    let said = cluster.podling_at(&balancer.url(), &["logs", &after]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(0), "after\n"), "{said:?}");
 
     wait_until("the events are told", || events.ends_of(&after) > 0);
     assert_eq!((events.ends_of(&id), events.ends_of(&after)), (1, 1), "each once, though the line was cut");

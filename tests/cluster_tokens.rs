@@ -24,6 +24,7 @@ use podling::model::access::{Needs, Scope};
 use podling::model::node::NodeStatus;
 use serde_json::{Value, json};
 use support::part::{LONG, wait_until};
+use support::proxy::Proxy;
 use support::{Cluster, MasterOptions, WorkerOptions};
 use wire::Reply;
 
@@ -300,7 +301,8 @@ fn tokens_live_over_a_crash_and_end_when_they_are_told_to_or_their_time_is_over(
 fn the_first_token_is_its_owners_alone_and_is_made_anew_where_it_was_revoked() {
     let mut cluster = Cluster::start(MasterOptions::default());
     let (file, first) = (cluster.admin_token_file(), cluster.admin_token());
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let mode = |file: &Path| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(&cluster.data_of_master().join("state.redb"))), (0o600, 0o600));
     assert!(cluster.master.terminate().success());
     cluster.start_master_again();
     assert_eq!(cluster.admin_token(), first, "it stays");
@@ -424,6 +426,26 @@ fn without_a_token_a_worker_says_what_it_needs_and_ends() {
     let may_not = worker_at(&cluster, "worker-1", &reader);
     assert_eq!(may_not.code, Some(1), "{may_not:?}");
     assert!(may_not.stderr.contains("needs a token with the scope admin"), "{may_not:?}");
+}
+
+#[test]
+fn a_worker_finds_the_token_of_a_master_of_this_machine_also_if_that_comes_later() {
+    let mut cluster = Cluster::start(MasterOptions::default());
+    let (way, folder) = (Proxy::to(cluster.master.address), cluster.data_of_master());
+    let (folder, own) = (folder.parent().unwrap(), cluster.admin_token_file());
+    let at_home = folder.join("home/.local/share/podling/master");
+    way.shut();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let log = || std::fs::read_to_string(folder.join("worker-1.log")).unwrap_or_default();
+            wait_until("it has asked in vain", || log().contains("no answer from the master"));
+            std::fs::create_dir_all(&at_home).unwrap();
+            std::fs::copy(&own, at_home.join("admin.token")).unwrap();
+            way.open();
+        });
+        cluster.start_worker_at("worker-1", WorkerOptions { token_file: Some(""), ..HOLLOW }, &way.url());
+    });
+    assert!(cluster.data_of("worker-1").join("node.key").exists());
 }
 
 #[test]

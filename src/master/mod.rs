@@ -144,24 +144,8 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     let was_used = identity::is_known(&folder).map_err(StartError::DataDir)?;
     let identity = identity::raise(&folder, clock::wall()).map_err(StartError::DataDir)?;
     let certificates = open_certificates(&folder, &identity.cluster_id, settings)?;
-    let state_settings = StateSettings {
-        cluster: identity.cluster_id,
-        epoch: identity.epoch,
-        node_timeout: settings.node_timeout,
-        pending_timeout: settings.pending_timeout,
-        retain: settings.retain,
-    };
-    let state = State::load(state_settings, store.as_mut(), clock::now()).map_err(StartError::Store)?;
-    let store_is_empty = state.journal().last_position() == Revision(0);
-    let found = Findings { was_used, store_is_empty, is_accepted: settings.accept_state };
-    let is_quarantined = quarantine::begin(&folder, found).map_err(StartError::DataDir)?;
-    let judge_from = grace::first_judgement(&folder, settings.node_timeout, clock::mono());
-    let state = state.judging_from(judge_from.map_err(StartError::DataDir)?);
-    let state = Arc::new(if is_quarantined { state.in_quarantine() } else { state });
-    if !settings.insecure {
-        admin_token::ensure(&folder, &state, store_is_empty, clock::now())?;
-    }
-    let dispatcher = Arc::new(Dispatcher::new(identity.epoch));
+    let state = Arc::new(load(settings, &folder, identity, was_used, store.as_mut())?);
+    let dispatcher = Arc::new(Dispatcher::new(state.settings().epoch));
     let mut supervisor = Supervisor::default();
     let stats = Arc::new(StatsDesk::default());
     let access = Arc::new(if settings.insecure { Access::open() } else { Access::by_tokens() });
@@ -186,20 +170,53 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
         .vital("certificates", move |stop| certificates::run(certificates, &stop))
         .map_err(StartError::Thread)?;
     start_threads(&state, &dispatcher, store, settings, &mut supervisor).map_err(StartError::Thread)?;
+    announce(settings, &state);
+    // A reader that went away doesn't keep a master from its work.
+    let scheme = if settings.takes_plain_http() { "http" } else { "https" };
+    let _ = writeln!(out, "listening on {scheme}://{address}").and_then(|()| out.flush());
+    Ok(supervisor.run(&signals, || {}))
+}
+
+/// The state that the store holds, as this start may use it. Makes the first token where there is none.
+fn load(
+    settings: &Settings,
+    folder: &DataDir,
+    identity: Identity,
+    was_used: bool,
+    store: &mut dyn Store,
+) -> Result<State, StartError> {
+    let state_settings = StateSettings {
+        cluster: identity.cluster_id,
+        epoch: identity.epoch,
+        node_timeout: settings.node_timeout,
+        pending_timeout: settings.pending_timeout,
+        retain: settings.retain,
+    };
+    let state = State::load(state_settings, store, clock::now()).map_err(StartError::Store)?;
+    let store_is_empty = state.journal().last_position() == Revision(0);
+    let found = Findings { was_used, store_is_empty, is_accepted: settings.accept_state };
+    let is_quarantined = quarantine::begin(folder, found).map_err(StartError::DataDir)?;
+    let judge_from = grace::first_judgement(folder, settings.node_timeout, clock::mono());
+    let state = state.judging_from(judge_from.map_err(StartError::DataDir)?);
+    let state = if is_quarantined { state.in_quarantine() } else { state };
+    if !settings.insecure {
+        admin_token::ensure(folder, &state, store_is_empty, clock::now())?;
+    }
+    Ok(state)
+}
+
+/// Says in the log what whoever runs this master must know.
+fn announce(settings: &Settings, state: &State) {
     log::info!("master started cluster={} epoch={}", state.settings().cluster, state.settings().epoch);
     if settings.insecure {
         log::warn!("insecure: whoever reaches this master may do everything; tokens are turned off");
     }
-    if is_quarantined {
+    if state.is_quarantined() {
         log::error!(
             "in quarantine: this master may have forgotten what runs, so nothing that it doesn't know is stopped; \
              look at its nodes, then start it with --accept-state"
         );
     }
-    // A reader that went away doesn't keep a master from its work.
-    let scheme = if settings.takes_plain_http() { "http" } else { "https" };
-    let _ = writeln!(out, "listening on {scheme}://{address}").and_then(|()| out.flush());
-    Ok(supervisor.run(&signals, || {}))
 }
 
 fn open_certificates(

@@ -11,6 +11,8 @@
 mod rows;
 
 use std::fmt::Display;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::{
@@ -60,6 +62,8 @@ impl EmbeddedStore {
         // All pages are checked: a changed byte is told, not believed.
         let database =
             builder().set_check_integrity_on_open(true).create(path).map_err(|e| open_error(path, &e))?;
+        // It holds the keys of nodes: it is its owner's alone, wherever it may be copied to.
+        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io("close to others"))?;
         let mut store = Self { database: Some(database), path: path.to_owned() };
         match store.format()? {
             Some(FORMAT) => {}
@@ -126,13 +130,13 @@ impl EmbeddedStore {
 
     /// Gives back a file's unused room, where there is much. A failure is told, and hurts nobody.
     fn compact_if_sparse(&mut self, used: u64) {
-        let size = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        let size = fs::metadata(&self.path).map_or(0, |file| file.len());
         if size < COMPACT.0 || size / COMPACT.1 < used {
             return;
         }
         match self.database().map(Database::compact) {
             Ok(Ok(_)) => {
-                let left = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+                let left = fs::metadata(&self.path).map_or(0, |file| file.len());
                 log::info!("store compacted file={} bytes={size} bytes_left={left}", self.path.display());
             }
             Ok(Err(error)) => {

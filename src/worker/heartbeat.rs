@@ -62,6 +62,7 @@ impl Heartbeat {
         self.know_owner();
         self.watch.await_first_answer(stop);
         while !stop.requested() {
+            self.look_for_ticket();
             let turn = self.membership.turn();
             let answer = match &turn {
                 Turn::Join => self.join().map(|()| {
@@ -79,6 +80,14 @@ impl Heartbeat {
                 deeds
             });
             deeds.into_iter().for_each(|deed| self.carry_out(deed, stop));
+        }
+    }
+
+    /// A master of this machine may make its token later than this worker looked for it first.
+    fn look_for_ticket(&mut self) {
+        let is_there = || self.ticket.as_ref().is_some_and(|ticket| ticket.read().is_ok());
+        if !self.membership.can_join() && is_there() {
+            self.membership.may_join();
         }
     }
 

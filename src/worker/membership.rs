@@ -115,6 +115,16 @@ impl Membership {
         self.has_token
     }
 
+    /// Whether it has something to get a token with.
+    pub const fn can_join(&self) -> bool {
+        self.can_join
+    }
+
+    /// It has found something to get a token with.
+    pub const fn may_join(&mut self) {
+        (self.can_join, self.must_join) = (true, self.must_join || !self.has_token);
+    }
+
     /// It has got a token of its own: it registers at once.
     pub const fn joined(&mut self) {
         (self.has_token, self.must_join, self.must_register, self.failures) = (true, false, true, 0);

@@ -219,14 +219,15 @@ fn open_engine(kind: &EngineKind) -> Result<Arc<dyn Engine>, StartError> {
     })
 }
 
-/// What this node joins with, where it has to or may have to.
-fn ticket(settings: &Settings, has_token: bool) -> Result<Option<Ticket>, StartError> {
+/// What this node joins with, and whether that is there by now.
+fn ticket(settings: &Settings, has_token: bool) -> Result<(Option<Ticket>, bool), StartError> {
     let ticket = settings.token_file.as_deref().map(Ticket::in_file);
     match ticket.as_ref().map(Ticket::read) {
         // What was named must be there when it is needed first.
         Some(Err(why)) if settings.token_is_named && !has_token => Err(StartError::Token(why)),
-        Some(Err(_)) if !settings.token_is_named && !has_token => Ok(None),
-        Some(_) | None => Ok(ticket),
+        Some(Err(_)) => Ok((ticket, settings.token_is_named)),
+        Some(Ok(_)) => Ok((ticket, true)),
+        None => Ok((None, false)),
     }
 }
 
@@ -278,6 +279,7 @@ struct Parts {
     guard: Arc<Guard>,
     has_token: bool,
     ticket: Option<Ticket>,
+    can_join: bool,
     places: usize,
 }
 
@@ -323,7 +325,7 @@ impl Parts {
         let watch = EngineWatch::new(Arc::clone(&ground), settings.heartbeat, register.0.clone(), nudge);
         let watch = Arc::new(watch);
         let kept = Credentials::read(identity.folder()).map_err(StartError::DataDir)?;
-        let ticket = ticket(settings, kept.is_some())?;
+        let (ticket, can_join) = ticket(settings, kept.is_some())?;
         let link = MasterLink::new(&settings.masters, &trust).map_err(StartError::Master)?;
         if let Some(kept) = &kept {
             link.show(&kept.token);
@@ -332,10 +334,11 @@ impl Parts {
             has_token: kept.is_some(),
             guard: Arc::new(match kept {
                 Some(kept) => Guard::with_key(kept.key),
-                None if ticket.is_some() => Guard::closed(),
+                None if can_join => Guard::closed(),
                 None => Guard::open(),
             }),
             ticket,
+            can_join,
             link: Arc::new(link),
             images: Arc::new(Images::new(Arc::clone(&ground), Arc::clone(&watch))),
             stats: Arc::new(Stats::new(Arc::clone(&ground), Arc::clone(&watch))),
@@ -396,7 +399,7 @@ impl Parts {
         let cluster = identity.cluster().cloned();
         let heartbeat = Heartbeat {
             membership: Membership::new(offer.node.clone(), offer.heartbeat, cluster)
-                .showing(self.has_token, self.ticket.is_some()),
+                .showing(self.has_token, self.can_join),
             offer,
             identity,
             ground: self.ground,

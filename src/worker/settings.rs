@@ -100,7 +100,8 @@ pub struct Settings {
     pub drain_on_exit: bool,
     /// Whether to remove every container of this node and exit.
     pub remove_all: bool,
-    /// The file that holds what this node joins with: one that was named, or that of a master of this machine.
+    /// The file that holds what this node joins with: one that was named, or where a master of this machine keeps its
+    /// token, which may not be there yet.
     pub token_file: Option<PathBuf>,
     /// Whether that file was named.
     pub token_is_named: bool,
@@ -158,11 +159,11 @@ impl Settings {
     }
 }
 
-/// The token of a master of this machine, where there is one: sent to nobody but a master of this machine.
+/// Where a master of this machine keeps its token, which is sent to nobody but a master of this machine.
 fn own_masters_token(masters: &[String], environment: Environment) -> Option<PathBuf> {
     let home = environment("HOME").filter(|home| !home.is_empty())?;
-    let file = token_file::of_own_master(&home);
-    (masters.iter().all(|master| token_file::is_loopback(master)) && file.is_file()).then_some(file)
+    let is_near = masters.iter().all(|master| token_file::is_loopback(master));
+    is_near.then(|| token_file::of_own_master(&home))
 }
 
 fn engine(flags: &mut Flags, environment: Environment) -> Result<EngineKind, SettingsError> {

@@ -73,7 +73,7 @@ pub(crate) struct WorkerOptions {
     pub(crate) log_max: &'static str,
     /// Where its Docker Engine is; none: where this machine's is.
     pub(crate) engine_host: Option<&'static str>,
-    /// What it joins with; none: the administrator's token, where there is one.
+    /// What it joins with; none: the administrator's token, where there is one; empty: whatever it finds itself.
     pub(crate) token_file: Option<&'static str>,
     /// Further flags.
     pub(crate) more: &'static [&'static str],
@@ -172,7 +172,8 @@ impl Cluster {
         let mut words = to_words(&["--listen", "127.0.0.1:0", "--heartbeat-ms", "200", "--node-id", id]);
         words.extend(["--data-dir".to_owned(), self.data_of(id).display().to_string()]);
         let own = || Some(self.admin_token_file()).filter(|file| file.exists());
-        if let Some(file) = options.token_file.map(PathBuf::from).or_else(own) {
+        let named = options.token_file.map(PathBuf::from).or_else(own);
+        if let Some(file) = named.filter(|file| !file.as_os_str().is_empty()) {
             words.extend(["--token-file".to_owned(), file.display().to_string()]);
         }
         words.extend(["--master".to_owned(), master.to_owned()]);

@@ -88,12 +88,12 @@ fn no_changed_byte_is_believed() {
     }
     let all = replayed(&mut store);
     drop(store);
-    let sound = std::fs::read(&path).unwrap();
+    let sound = fs::read(&path).unwrap();
     let mut refusals = 0;
     for at in (0..sound.len()).step_by(1_021) {
         let mut changed = sound.clone();
         changed[at] ^= 0x40;
-        std::fs::write(&path, &changed).unwrap();
+        fs::write(&path, &changed).unwrap();
         let opened = EmbeddedStore::open(&path);
         match opened {
             Ok(mut store) => assert_eq!(replayed(&mut store), all, "byte {at}"),
@@ -110,7 +110,7 @@ fn no_changed_byte_is_believed() {
 fn a_file_that_is_no_store_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.redb");
-    std::fs::write(&path, vec![b'x'; 100_000]).unwrap();
+    fs::write(&path, vec![b'x'; 100_000]).unwrap();
     let Err(error) = EmbeddedStore::open(&path) else { panic!("opened rubbish") };
     assert!(error.to_string().contains("state.redb is damaged"), "{error}");
 }

@@ -178,6 +178,7 @@ fn refused(status: u16, code: &'static str) -> Problem {
 #[test]
 fn it_joins_before_it_registers_and_gives_up_where_it_may_not() {
     let new = || Membership::new("n1".parse().unwrap(), BEAT, None).showing(false, true);
+    let of_long_standing = member();
     let mut member = new();
     assert_eq!(member.turn(), Turn::Join);
     assert_eq!(words(&member.failed(None)), ["take up", "wait 100"]);
@@ -188,6 +189,13 @@ fn it_joins_before_it_registers_and_gives_up_where_it_may_not() {
         let told = words(&new().failed(Some(&refused(status, "x"))));
         assert_eq!(told, ["take up", "give up: the master does not let this node join: no"]);
     }
+    let mut late = Membership::new("n1".parse().unwrap(), BEAT, None).showing(false, false);
+    assert_eq!(late.turn(), Turn::Register);
+    late.may_join();
+    assert_eq!(late.turn(), Turn::Join, "it found something to join with");
+    let mut one_more = of_long_standing.showing(true, false);
+    one_more.may_join();
+    assert_eq!(one_more.turn(), Turn::Beat(session(3)), "for another day");
     let mut without = Membership::new("n1".parse().unwrap(), BEAT, None);
     let told = words(&without.failed(Some(&refused(401, "no_token"))));
     assert!(told[1].starts_with("give up: the master lets nobody join without a token"), "{told:?}");
