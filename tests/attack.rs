@@ -109,8 +109,8 @@ fn is_healthy(part: &Part) {
 }
 
 /// Sends the corpus to one server, and says how it was answered.
-fn attack(part: &Part, document: &str, requests: u64, seed: u64) -> BTreeMap<u16, u64> {
-    let (mut corpus, mut counts) = (Corpus::new(document, seed), BTreeMap::new());
+fn attack(part: &Part, mut corpus: Corpus, requests: u64, seed: u64) -> BTreeMap<u16, u64> {
+    let mut counts = BTreeMap::new();
     for index in 0..requests {
         let request = corpus.next();
         let verdict = answer(part.address, &request).map_or(Ok(0), |(head, body)| judge(&head, &body));
@@ -134,12 +134,14 @@ fn no_malformed_request_breaks_a_server() {
     let seed = number("PODLING_ATTACK_SEED", 1);
     let mut cluster = Cluster::start(MasterOptions::default());
     cluster.start_worker("worker-1", WorkerOptions { engine: "hollow", ..WorkerOptions::default() });
-    for (part, document) in
-        [(&cluster.master, master_document()), (cluster.worker("worker-1"), worker_document())]
-    {
+    // A node's token is shown too: it is the one for what nodes say.
+    let node = cluster.token_of("worker-1");
+    let of_master = Corpus::new(master_document(), vec![cluster.admin_token(), node], seed);
+    let of_worker = Corpus::new(worker_document(), vec![cluster.key_of("worker-1")], seed);
+    for (part, corpus) in [(&cluster.master, of_master), (cluster.worker("worker-1"), of_worker)] {
         is_healthy(part);
         let baseline = part.at_rest();
-        let counts = attack(part, document, requests, seed);
+        let counts = attack(part, corpus, requests, seed);
         println!("{} requests, by status (0: no answer): {counts:?}", requests);
         is_healthy(part);
         let unanswered = counts.get(&0).copied().unwrap_or(0);

@@ -70,9 +70,15 @@ fn healthz(base: &str, trust: &Trust) -> Result<u16, String> {
     client.call(Call::new("GET", "/healthz", LONG)).map(|reply| reply.status).map_err(|e| e.to_string())
 }
 
-fn nodes(home: &Path, more: &[&str]) -> Output {
+/// The file of the administrator's token.
+fn token_file(folder: &TempDir) -> String {
+    data(folder).join("admin.token").display().to_string()
+}
+
+fn nodes(folder: &TempDir, home: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(PODLING);
-    command.env_clear().env("HOME", home).args(["nodes", "-o", "name"]).args(more).output().unwrap()
+    command.env_clear().env("HOME", home).args(["nodes", "-o", "name", "--token-file", &token_file(folder)]);
+    command.args(more).output().unwrap()
 }
 
 #[test]
@@ -89,16 +95,16 @@ fn on_loopback_both_are_taken() {
     // The command line: by the file that is named, by the one that it finds, and by neither.
     let file = data(&folder).join("ca.pem").display().to_string();
     let home = folder.path().join("home");
-    let named = nodes(&home, &["--master", &https, "--ca", &file]);
+    let named = nodes(&folder, &home, &["--master", &https, "--ca", &file]);
     assert!(named.status.success(), "{named:?}");
-    let unknown = nodes(&home, &["--master", &https]);
+    let unknown = nodes(&folder, &home, &["--master", &https]);
     let error = String::from_utf8(unknown.stderr).unwrap();
     assert_eq!((unknown.status.code(), error.lines().count()), (Some(1), 1), "{error}");
     assert!(error.contains("an authority that this system doesn't know (--ca names one)"), "{error}");
     let own = home.join(".local/share/podling/master");
     fs::create_dir_all(&own).unwrap();
     fs::copy(&file, own.join("ca.pem")).unwrap();
-    assert!(nodes(&home, &["--master", &https]).status.success());
+    assert!(nodes(&folder, &home, &["--master", &https]).status.success());
 }
 
 #[test]
@@ -141,7 +147,8 @@ fn a_worker_knows_its_master_by_the_ca_in_its_folder() {
     let https = format!("https://{}", master.address);
     let worker = |id: &str| {
         let at = folder.path().join(id);
-        let (data, words) = (at.display().to_string(), ["--engine", "hollow", "--heartbeat-ms", "100"]);
+        let (data, token) = (at.display().to_string(), token_file(&folder));
+        let words = ["--engine", "hollow", "--heartbeat-ms", "100", "--token-file", &token];
         let more = ["--listen", "127.0.0.1:0", "--node-id", id, "--master", &https, "--data-dir", &data];
         let words = words.iter().chain(&more).map(|word| (*word).to_owned()).collect();
         Running(Part::start(folder.path(), id, WORKER, words))
@@ -151,7 +158,8 @@ fn a_worker_knows_its_master_by_the_ca_in_its_folder() {
     fs::set_permissions(&joined, fs::Permissions::from_mode(0o700)).unwrap();
     fs::copy(data(&folder).join("ca.pem"), joined.join("ca.pem")).unwrap();
     let (_joined, stranger) = (worker("joined"), worker("stranger"));
-    let client = Client::trusting(&https, &Trust::master(ca(&folder))).unwrap();
+    let token = fs::read_to_string(token_file(&folder)).unwrap();
+    let client = Client::trusting(&https, &Trust::master(ca(&folder))).unwrap().with_token(token.trim());
     let known = || {
         let page: serde_json::Value = client.get("/api/v1/nodes", LONG).unwrap();
         let items = page["items"].as_array().unwrap().clone();

@@ -46,8 +46,9 @@ fn every_route_is_in_the_document_and_nothing_else() {
 #[test]
 fn operations_keep_their_names() {
     let names = |text| Document::of(text).operations().into_values().collect::<BTreeSet<_>>();
-    let master = "createTasks deleteNode deleteTask events getNode getTask healthz heartbeat listNodes listTasks \
-                  logsTicket nodeStats openapi readyz registerNode reportAttempts setAvailability stopTask taskLogs whyTask";
+    let master = "audit createTasks deleteNode deleteTask endToken events getNode getTask healthz heartbeat joinNode \
+                  joinNodeAtRoot listNodes listTasks listTokens logsTicket makeToken nodeStats openapi readyz registerNode \
+                  reportAttempts setAvailability stopTask taskLogs whyTask";
     let worker =
         "assign attemptLogs getAttempt healthz listAttempts openapi prepareImage readyz stats stopAttempt";
     assert_eq!(names(master_document()), master.split_whitespace().map(str::to_owned).collect());
@@ -198,6 +199,16 @@ fn nodes(cluster: &Cluster, master: &Asked<'_>) {
         master.ask_of("POST", availability, id, JSON, br#"{"availability":"active"}"#, status);
     }
     master.ask_of("POST", availability, "worker-1", JSON, br#"{"availability":"up"}"#, 422);
+    master.ask_of("DELETE", node, "worker-1", "", b"", 409);
+    master.ask_of("DELETE", node, "ghost", "", b"", 404);
+    assert_eq!(cluster.node("worker-1").unwrap().status, NodeStatus::Online);
+}
+
+/// What a node says for itself, with its own token.
+fn as_a_node(master: &Asked<'_>) {
+    let nodes = "/api/v1/nodes";
+    let joined = master.fits("POST", "/api/v1/join", &json!({"node_id": "w"}), 200);
+    let admin = master.shows(joined["node_token"].as_str().unwrap().to_owned());
     let mut registration = json!({"node_id": "w", "instance_id": "i0000000000000000000000000",
         "start_id": "s0000000000000000000000000", "incarnation": 1, "hostname": "127.0.0.1", "port": 1, "capacity": 1,
         "cpu_millis": 1, "memory_bytes": 1, "engine": "none", "engine_id": "e", "heartbeat_ms": 100});
@@ -206,20 +217,47 @@ fn nodes(cluster: &Cluster, master: &Asked<'_>) {
     let reports = json!({"incarnation": told["incarnation"], "epoch": told["epoch"], "reports": [{"seq": 1,
         "task_id": "01JD0000000000000000000001", "attempt": 1, "step": "running", "container_id": "a"}]});
     master.ask_of("POST", "/api/v1/nodes/{id}/reports", "w", JSON, reports.to_string().as_bytes(), 200);
-    master.ask_of("POST", "/api/v1/nodes/{id}/reports", "ghost", JSON, reports.to_string().as_bytes(), 404);
+    master.ask_of("POST", "/api/v1/nodes/{id}/reports", "ghost", JSON, reports.to_string().as_bytes(), 403);
     let mut beat = json!({"node_id": "w", "incarnation": told["incarnation"], "epoch": told["epoch"], "revision": 0,
         "capacity": 1, "ready": false, "running_tasks": []});
     master.fits("POST", "/api/v1/heartbeat", &beat, 200);
     beat["incarnation"] = json!(0);
     master.fits("POST", "/api/v1/heartbeat", &beat, 409);
-    beat["node_id"] = json!("ghost");
-    master.fits("POST", "/api/v1/heartbeat", &beat, 404);
     registration["cluster_id"] = json!("c0000000000000000000000000");
     master.fits("POST", nodes, &registration, 409);
     master.ask("POST", nodes, "", JSON, b"{}", 422);
-    master.ask_of("DELETE", node, "worker-1", "", b"", 409);
-    master.ask_of("DELETE", node, "ghost", "", b"", 404);
-    assert_eq!(cluster.node("worker-1").unwrap().status, NodeStatus::Online);
+    // One that joined, and that nobody has registered.
+    master.shows(admin);
+    let joined = master.fits("POST", "/join", &json!({"node_id": "ghost"}), 200);
+    let admin = master.shows(joined["node_token"].as_str().unwrap().to_owned());
+    beat["node_id"] = json!("ghost");
+    master.fits("POST", "/api/v1/heartbeat", &beat, 404);
+    master.ask_of("POST", "/api/v1/nodes/{id}/reports", "ghost", JSON, reports.to_string().as_bytes(), 404);
+    master.ask("GET", nodes, "", "", b"", 403);
+    master.shows(admin);
+    master.fits("POST", "/join", &json!({"node_id": "worker-1"}), 409);
+}
+
+fn tokens(master: &Asked<'_>) {
+    let (tokens, token) = ("/api/v1/tokens", "/api/v1/tokens/{id}");
+    master.fits("POST", tokens, &json!({"join": true}), 201);
+    let made =
+        master.fits("POST", tokens, &json!({"scope": "read", "expires_ms": 60_000, "label": "ci"}), 201);
+    master.ask("POST", tokens, "", JSON, br#"{"scope":"root"}"#, 422);
+    let admin = master.shows(made["token"].as_str().unwrap().to_owned());
+    master.get(TASKS, "", 200);
+    master.get(tokens, "", 403);
+    master.shows("pdl_unknown".to_owned());
+    master.get(TASKS, "", 401);
+    master.shows(admin);
+    master.get(tokens, "", 200);
+    master.get(tokens, "?limit=1", 200);
+    let id = made["token_id"].as_str().unwrap();
+    master.ask_of("DELETE", token, id, "", b"", 204);
+    master.ask_of("DELETE", token, id, "", b"", 404);
+    master.get("/api/v1/audit", "", 200);
+    master.get("/api/v1/audit", "?after=1", 200);
+    master.get("/api/v1/audit", "?after=x", 422);
 }
 
 fn at_the_root(server: &Asked<'_>) {
@@ -238,11 +276,13 @@ fn at_the_root(server: &Asked<'_>) {
 fn a_master_answers_as_its_document_says() {
     let cluster = cluster();
     let document = Document::of(master_document());
-    let master = Asked::new(cluster.master.address, &document);
+    let master = Asked::new(cluster.master.address, &document, cluster.admin_token());
     let id = create_some(&master);
     cluster.wait_for_running(&id);
     look_at(&master, &id);
     nodes(&cluster, &master);
+    as_a_node(&master);
+    tokens(&master);
     end(&cluster, &master, &id);
     for (query, status) in
         [("?follow=false&after=0", 200), ("?follow=false&after=1-1", 200), ("?after=x", 422)]
@@ -260,7 +300,7 @@ fn a_worker_answers_as_its_document_says() {
     let id = cluster.create(&web()).task_id.to_string();
     cluster.wait_for_running(&id);
     let document = Document::of(worker_document());
-    let worker = Asked::new(cluster.worker("worker-1").address, &document);
+    let worker = Asked::new(cluster.worker("worker-1").address, &document, cluster.key_of("worker-1"));
     worker.get(TASKS, "", 200);
     let (stranger, logs) = ("01JD0000000000000000000001", "/api/v1/tasks/{id}/logs");
     for (task, status) in [(id.as_str(), 200), (stranger, 404)] {

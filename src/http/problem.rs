@@ -71,16 +71,6 @@ impl Problem {
         Self::new(400, code, "Malformed request", detail)
     }
 
-    /// 401: no token, or one that nobody knows.
-    pub fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(401, "unauthorized", "A valid token is needed", detail)
-    }
-
-    /// 403: the token doesn't allow this.
-    pub fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new(403, "forbidden", "Not allowed", detail)
-    }
-
     /// 404: there is no such thing; `code` says of which kind (`task_not_found`).
     pub fn not_found(code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self::new(404, code, "Not found", detail)
@@ -240,6 +230,9 @@ mod tests {
         let headers = Problem::method_not_allowed("PUT", "GET, POST").headers();
         assert_eq!(headers, [("Allow", "GET, POST".to_owned())]);
         assert_eq!(Problem::unavailable("busy", "").headers(), [("Retry-After", "1".to_owned())]);
-        assert_eq!(Problem::unauthorized("").headers(), [("WWW-Authenticate", "Bearer".to_owned())]);
+        assert_eq!(
+            Problem::new(401, "no_token", "", "").headers(),
+            [("WWW-Authenticate", "Bearer".to_owned())]
+        );
     }
 }

@@ -45,6 +45,7 @@ use crate::master::backup::{Admin, BackupError};
 use crate::master::certificates::{CertificateError, Certificates};
 use crate::master::dispatch::Dispatcher;
 use crate::master::handlers::Api;
+use crate::master::identity::Identity;
 use crate::master::quarantine::Findings;
 use crate::master::settings::{Command, Settings, StoreKind};
 use crate::master::state::{State, StateSettings};

@@ -179,12 +179,9 @@ fn given_certificate(flags: &mut Flags) -> Result<Option<TlsAcceptor>, SettingsE
     }
 }
 
-/// Flags that are part of the contract and of a later version: read, so that a script can name them already.
+/// A flag that is part of the contract and of a later version: read, so that a script can name it already.
 fn accept_what_is_to_come(flags: &mut Flags) -> Result<(), SettingsError> {
-    for flag in ["--node-addresses"] {
-        flags.value(flag, |text| Ok::<_, String>(text.to_owned()))?;
-    }
-    Ok(())
+    flags.value("--node-addresses", |text| Ok::<_, String>(text.to_owned())).map(drop)
 }
 
 /// Refuses a root that holds the master's own folder, or is in it: there are its keys.

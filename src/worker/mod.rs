@@ -3,10 +3,10 @@
 //! Each file is one thread or one job. [`heartbeat`] asks the master what this node is to run; [`desired`] holds that
 //! against what there is, by the rules of [`crate::control::reconcile`]; [`crew`] starts one [`monitor`] thread per
 //! attempt, which carries out what the attempt's [`walk`] through its life asks for; [`reporter`] tells the master until
-//! it has answered; [`logs`] keeps and shows what containers wrote; [`guard`] says who may ask this node, and [`policed`]
+//! it has answered; [`logs`] keeps and shows what containers wrote; [`guard`] says who may ask this node, and `policed`
 //! asks the Engine only what the node's policy allows; [`lease`] ends what a cut-off node must not run; [`outbox`] keeps
-//! ends that no container tells; [`certificates`] knows what the master is known by; [`handlers`] answers requests, [`images`] and [`stats`] those that the Engine has to be
-//! asked for.
+//! ends that no container tells; [`certificates`] knows what the master is known by; [`handlers`] answers requests,
+//! [`images`] and [`stats`] those that the Engine has to be asked for.
 //!
 //! Nothing here decides where a task runs: the heartbeat's reply says what this node is to run, and that is all
 //! that it runs.

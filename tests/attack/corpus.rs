@@ -25,11 +25,13 @@ struct Entry {
 pub(crate) struct Corpus {
     document: Value,
     entries: Vec<Entry>,
+    tokens: Vec<String>,
     rng: Rng,
 }
 
 impl Corpus {
-    pub(crate) fn new(document: &str, seed: u64) -> Self {
+    /// `tokens`: those of which a request shows one, as a rule the first; one in eight shows none.
+    pub(crate) fn new(document: &str, tokens: Vec<String>, seed: u64) -> Self {
         let document: Value = serde_json::from_str(document).unwrap();
         let mut entries = Vec::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
@@ -46,7 +48,7 @@ impl Corpus {
                 });
             }
         }
-        Self { document, entries, rng: Rng::new(seed) }
+        Self { document, entries, tokens, rng: Rng::new(seed) }
     }
 
     /// The next request, as bytes.
@@ -64,12 +66,22 @@ impl Corpus {
         let (line, headers) = (self.line(&entry.method, &path, &query, kind == 4), self.headers(kind == 5));
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         let length = if kind == 5 { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let mut bytes = format!("{line}\r\nHost: x\r\n{headers}{length}\r\n").into_bytes();
+        let shown = self.authorization();
+        let mut bytes = format!("{line}\r\nHost: x\r\n{shown}{headers}{length}\r\n").into_bytes();
         bytes.extend(body);
         if kind >= 6 {
             self.spoil_bytes(&mut bytes);
         }
         bytes
+    }
+
+    fn authorization(&mut self) -> String {
+        let token = match self.rng.within(0, 8) {
+            0 => None,
+            1 => self.rng.pick(&self.tokens),
+            _ => self.tokens.first(),
+        };
+        token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"))
     }
 
     fn path(&mut self, entry: &Entry, spoiled: bool) -> String {

@@ -134,12 +134,18 @@ fn escaped(part: &str) -> String {
 pub(crate) struct Asked<'a> {
     pub(crate) document: &'a Document,
     address: SocketAddr,
+    token: RefCell<String>,
     routes: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn new(address: SocketAddr, document: &'a Document) -> Self {
-        Self { document, address, routes: RefCell::default() }
+    pub(crate) fn new(address: SocketAddr, document: &'a Document, token: String) -> Self {
+        Self { document, address, token: RefCell::new(token), routes: RefCell::default() }
+    }
+
+    /// From now on another token is shown. Gives the one before.
+    pub(crate) fn shows(&self, token: String) -> String {
+        self.token.replace(token)
     }
 
     #[track_caller]
@@ -202,7 +208,10 @@ impl<'a> Asked<'a> {
         status: u16,
     ) -> Reply {
         let mut client = Client::new(TcpStream::connect(self.address).unwrap());
-        let mut head = format!("{method} {path}{query} HTTP/1.1\r\nHost: x\r\n{headers}");
+        let token = self.token.borrow();
+        let mut head = format!(
+            "{method} {path}{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{headers}"
+        );
         if method == "POST" || !body.is_empty() {
             write!(head, "Content-Length: {}\r\n", body.len()).unwrap();
         }

@@ -242,6 +242,11 @@ impl Cluster {
         secret(&self.data_of(worker), "node.key")
     }
 
+    /// With what a worker speaks for its node.
+    pub(crate) fn token_of(&self, worker: &str) -> String {
+        secret(&self.data_of(worker), "node.token")
+    }
+
     /// A client of a worker, as the master is one.
     pub(crate) fn client_of(&self, worker: &str) -> Client {
         Client::new(&self.worker(worker).url()).unwrap().with_token(self.key_of(worker))

@@ -263,7 +263,11 @@ fn logs_fit() {
         "notice": "it is offline", "attempt": 1});
     fits::<LogLine>("LogLine", &line);
     knows_words::<LogLine>("LogLine", "stream", &line);
-    fits::<LogsTicket>("LogsTicket", &json!({"url": "http://127.0.0.1:8081/api/v1/tasks/x/logs"}));
+    let ticket = json!({
+        "url": "http://127.0.0.1:8081/api/v1/tasks/x/logs", "ticket": "pdlt_x", "ca_pem": "-----BEGIN",
+        "expires_at": TIME,
+    });
+    fits::<LogsTicket>("LogsTicket", &ticket);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use super::super::problems::CODES;
 use super::super::schema::Schema;
+use crate::model::access::Scope;
 
 pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
     vec![("Problem", problem()), ("Status", status()), ("Taken", taken())]
@@ -26,6 +27,11 @@ fn problem() -> Schema {
             "candidates",
             "With `ambiguous`: the ids of the tasks that are meant.",
             Schema::list(super::task_id()),
+        )
+        .may(
+            "needs",
+            "With `scope`: the scope that is needed.",
+            Schema::words(&Scope::ALL.map(Scope::as_str)),
         )
         .may("limit_bytes", "With `body_too_large`: how long it may be.", Schema::count())
         .doc("A problem document (RFC 9457). Programs compare `code`.")

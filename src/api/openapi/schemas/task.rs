@@ -166,5 +166,12 @@ fn log_line() -> Schema {
 fn logs_ticket() -> Schema {
     Schema::object()
         .must("url", "The worker's URL for this task's log.", Schema::text())
+        .may(
+            "ticket",
+            "What the worker wants to be shown there; absent where its node never joined.",
+            Schema::text(),
+        )
+        .may("ca_pem", "The cluster's CA, where it has one.", Schema::text())
+        .may("expires_at", "Until when the ticket is good.", Schema::time())
         .doc("Where a worker serves a task's log.")
 }
