@@ -29,7 +29,7 @@ const SPEED: usize = BYTES / 3;
 fn reach(cluster: &Cluster, worker: &str) -> Reach {
     let at = cluster.worker(worker).address;
     let key = cluster.key_of(worker).parse().unwrap();
-    Reach { address: NodeAddress { host: at.ip().to_string(), port: at.port() }, key: Some(key) }
+    Reach { address: NodeAddress { host: at.ip().to_string(), port: at.port() }, key: Some(key), trust: None }
 }
 
 fn ask_for(reach: &Reach, image: &str, pull: PullPolicy) -> Result<Prepared, NotPrepared> {

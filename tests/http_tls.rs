@@ -17,7 +17,7 @@ use std::time::Duration;
 use podling::http::client::Call;
 use podling::http::{self, ClientError, ServeSettings, TlsAcceptor, Trust};
 use podling::model::time::WallTime;
-use podling::pki::{Authority, Issued, MASTER_NAME, NodeKey, node_name};
+use podling::pki::{Authority, Issued, MASTER_NAME, NodeKey};
 use podling::runtime::clock;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -476,7 +476,7 @@ fn a_peer_that_is_not_the_one_gets_nothing_but_a_hello() {
     let leaf = forged.cert_pem.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap();
     let forged = Issued { cert_pem: leaf.to_owned() + ca.authority.ca_pem(), ..forged };
     mistrusts(&forged, &print(&ca), "another authority");
-    let node = |id: &str| Trust::node(ca.authority.ca_pem(), node_name(&id.parse().unwrap()));
+    let node = |id: &str| Trust::node(ca.authority.ca_pem(), &id.parse().unwrap());
     mistrusts(&ca.node("w1"), &node("w2"), "for w1.node.podling, not for w2.node.podling");
     mistrusts(&ca.issue(), &node("w2"), "not for w2.node.podling");
     // A node is no master, not even at the master's address.
@@ -494,7 +494,7 @@ fn a_node_is_known_by_its_name_wherever_it_is() {
     let ca = Ca::new();
     let tls = acceptor(&ca.node("w1"));
     let server = Server::with(|settings| settings.tls = Some(tls));
-    let trust = Trust::node(ca.authority.ca_pem(), node_name(&"w1".parse().unwrap()));
+    let trust = Trust::node(ca.authority.ca_pem(), &"w1".parse().unwrap());
     let reply = client(&server, &trust).call(Call::new("GET", "/healthz", PATIENCE)).unwrap();
     assert_eq!(reply.body, b"ok");
 }

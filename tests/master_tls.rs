@@ -8,6 +8,8 @@
 mod part;
 
 use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -170,6 +172,104 @@ fn a_worker_knows_its_master_by_the_ca_in_its_folder() {
     assert_eq!(known(), [("joined".into(), "online".into())]);
     let log = stranger.log();
     assert!(log.contains("its certificate is of an authority"), "{log}");
+}
+
+/// Runs the command line against a master of this folder.
+fn podling(folder: &TempDir, https: &str, words: &[&str]) -> Output {
+    let ca = data(folder).join("ca.pem").display().to_string();
+    let mut command = Command::new(PODLING);
+    command.env_clear().env("HOME", folder.path()).args(words);
+    command.args(["--master", https, "--ca", &ca, "--token-file", &token_file(folder)]).output().unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// A worker that listens beyond loopback and knows nothing but a join word.
+fn joining(folder: &TempDir, id: &str, https: &str, more: &[&str]) -> Running {
+    let word = folder.path().join(format!("{id}.word"));
+    fs::write(&word, printed(&podling(folder, https, &["token", "create", "--join"]))).unwrap();
+    fs::set_permissions(&word, fs::Permissions::from_mode(0o600)).unwrap();
+    let (word, at) = (word.display().to_string(), folder.path().join(id).display().to_string());
+    let words = ["--listen", "0.0.0.0:0", "--node-id", id, "--engine", "hollow", "--heartbeat-ms", "100"];
+    let given = ["--master", https, "--data-dir", &at, "--token-file", &word];
+    let words = words.iter().chain(&given).chain(more).map(|word| (*word).to_owned()).collect();
+    Running(Part::start(folder.path(), id, WORKER, words))
+}
+
+#[test]
+fn beyond_loopback_a_word_is_enough_and_all_of_it_is_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    // Both certificates are renewed every two seconds.
+    let master = start(&folder, "0.0.0.0:0", &["--cert-life-ms", "4000"]);
+    let https = format!("https://127.0.0.1:{}", master.address.port());
+    let worker = joining(&folder, "far", &https, &["--advertise", "127.0.0.1:1"]);
+    let port = worker.address.port();
+    drop(worker);
+    // What it has got is enough: the word was used up.
+    let advertise = format!("127.0.0.1:{port}");
+    let at = folder.path().join("far").display().to_string();
+    let words = ["--node-id", "far", "--engine", "hollow", "--heartbeat-ms", "100", "--master", &https];
+    let listen = format!("0.0.0.0:{port}");
+    let more = ["--listen", &listen, "--advertise", &advertise, "--data-dir", &at];
+    let words = words.iter().chain(&more).map(|word| (*word).to_owned()).collect();
+    let worker = Running(Part::start(folder.path(), "far", WORKER, words));
+    let lines = ["-e", "HOLLOW_LOG_LINES=3", "-e", "HOLLOW_RUN_MS=600000"];
+    let run = [&["run", "web", "--image", "nginx"][..], &lines].concat();
+    printed(&podling(&folder, &https, &run));
+    wait_until("it runs", || {
+        printed(&podling(&folder, &https, &["ps", "--status", "running", "-o", "name"])).contains("web")
+    });
+    let renewed = || worker.log().matches("certificate was renewed").count() >= 2;
+    wait_until("the worker's certificate was renewed", renewed);
+    for way in [&["logs", "web"][..], &["logs", "web", "--direct"]] {
+        assert_eq!(printed(&podling(&folder, &https, way)).lines().count(), 3, "{way:?}");
+    }
+    let plain = Client::new(&format!("http://127.0.0.1:{port}")).unwrap();
+    let error = plain.call(Call::new("GET", "/healthz", LONG)).unwrap_err().to_string();
+    assert!(error.contains("served over TLS alone: use https://"), "{error}");
+}
+
+#[test]
+fn who_took_a_nodes_address_gets_nothing_but_a_hello() {
+    let folder = tempfile::tempdir().unwrap();
+    let master = start(&folder, "0.0.0.0:0", &[]);
+    let https = format!("https://127.0.0.1:{}", master.address.port());
+    let thief = TcpListener::bind("127.0.0.1:0").unwrap();
+    let advertise = thief.local_addr().unwrap().to_string();
+    let _worker = joining(&folder, "far", &https, &["--advertise", &advertise]);
+    wait_until("the node is known", || {
+        printed(&podling(&folder, &https, &["nodes", "-o", "name"])).contains("far")
+    });
+    printed(&podling(&folder, &https, &["run", "web", "--image", "nginx"]));
+    let (mut socket, _) = thief.accept().unwrap();
+    socket.set_read_timeout(Some(LONG)).unwrap();
+    let mut hello = [0; 4096];
+    let count = socket.read(&mut hello).unwrap();
+    assert_eq!(hello[0], 0x16, "{}", hello[..count].escape_ascii());
+    let key = fs::read_to_string(folder.path().join("far/node.key")).unwrap();
+    assert!(!hello[..count].windows(8).any(|part| part == &key.as_bytes()[..8]));
+    // The beat delivers what the push couldn't.
+    wait_until("it ran", || {
+        printed(&podling(&folder, &https, &["ps", "-a", "-o", "json"])).contains("\"completed\"")
+    });
+}
+
+#[test]
+fn a_node_that_anybody_could_order_about_does_not_listen_beyond_loopback() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("w").display().to_string();
+    let mut command = Command::new(WORKER);
+    command.env_clear().env("HOME", folder.path()).args(["--engine", "hollow", "--node-id", "w"]);
+    let ended = command.args(["--listen", "0.0.0.0:0", "--data-dir", &at]).output().unwrap();
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!((ended.status.code(), error.lines().count()), (Some(2), 1), "{error}");
+    assert!(
+        error.contains("--listen: 0.0.0.0:0 is not loopback: without --token-file that needs"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::cli::feed;
 use crate::cli::settings::{Target, check_address};
 use crate::cli::waiting;
 use crate::http::client::{Call, Reply, Stream};
-use crate::http::{Client, ClientError};
+use crate::http::{Client, ClientError, Trust};
 use crate::model::node::Availability;
 use crate::runtime::settings::SettingsError;
 
@@ -316,11 +316,12 @@ impl Direct {
         check_address(url, insecure).map_err(|why| CliError::Usage(SettingsError::of("--direct", why)))?;
         let path_at = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
         let (base, path) = url.split_at(path_at);
-        let client = Client::new(base).map_err(|error| CliError::Call {
-            server: "worker",
-            base: base.to_owned(),
-            error,
-        })?;
+        let client = match &ticket.ca_pem {
+            Some(ca) => Client::trusting(base, &Trust::node(ca, &ticket.node_id)),
+            None => Client::new(base),
+        };
+        let client =
+            client.map_err(|error| CliError::Call { server: "worker", base: base.to_owned(), error })?;
         let client = match &ticket.ticket {
             Some(ticket) => client.with_token(ticket.0.clone()),
             None => client,

@@ -9,6 +9,7 @@
 mod wrong;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -19,7 +20,7 @@ use crate::master::state::State;
 use crate::model::access::{Needs, Scope};
 use crate::model::id::{NodeId, TokenId};
 use crate::model::task::Task;
-use crate::model::time::Now;
+use crate::model::time::{Mono, Now};
 use crate::model::token::{Shown, TokenKind, TokenRecord};
 use crate::rest::bearer::{Bearer, bearer};
 
@@ -35,7 +36,14 @@ pub(super) fn hash(text: &str) -> [u8; 32] {
 pub struct Access {
     is_open: bool,
     wrong: Mutex<Wrong>,
+    noted: Mutex<Wrong>,
 }
+
+/// How many wrong tokens one address may show in a second.
+const WRONG_A_SECOND: u32 = 20;
+
+/// How many refusals of one address the audit keeps of a minute: whoever is refused must not push out what was done.
+const NOTED_A_MINUTE: u32 = 10;
 
 /// Whoever asks, as far as what they may do goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +63,23 @@ pub(super) enum Caller {
 impl Access {
     /// By tokens.
     pub fn by_tokens() -> Self {
-        Self { is_open: false, wrong: Mutex::default() }
+        Self::new(false)
     }
 
     /// For everybody, as if they were administrators (`--insecure`).
     pub fn open() -> Self {
-        Self { is_open: true, wrong: Mutex::default() }
+        Self::new(true)
+    }
+
+    fn new(is_open: bool) -> Self {
+        let wrong = Wrong::new(WRONG_A_SECOND, Duration::from_secs(1));
+        let noted = Wrong::new(NOTED_A_MINUTE, Duration::from_secs(60));
+        Self { is_open, wrong: Mutex::new(wrong), noted: Mutex::new(noted) }
+    }
+
+    /// Whether the audit keeps one more refusal of this address.
+    pub(super) fn is_to_be_noted(&self, request: &Request, now: Mono) -> bool {
+        !self.noted.lock().is_too_often(address(request), now)
     }
 
     /// Whether everybody is let in.
@@ -101,13 +120,16 @@ impl Access {
 
     /// The answer to a token that nobody knows; of very many from one address, that they are too many.
     fn unknown(&self, request: &Request, now: Now) -> Problem {
-        let address = request.peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        if self.wrong.lock().is_too_often(address, now.mono) {
+        if self.wrong.lock().is_too_often(address(request), now.mono) {
             return Problem::too_many("wrong_tokens", "too many wrong tokens came from this address");
         }
         let text = "this token is not known here: it was mistyped, revoked, or is another cluster's";
         Problem::new(401, "unknown_token", "The token is not known", text)
     }
+}
+
+fn address(request: &Request) -> IpAddr {
+    request.peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
 }
 
 /// Whether a token is good for what a route needs.
@@ -122,7 +144,8 @@ fn check(record: &TokenRecord, needs: Option<Needs>) -> Result<Caller, Problem> 
         (None | Some(Needs::Nothing), _) => true,
         (Some(Needs::Scope(needed)), Caller::User { scope, .. }) => *scope >= needed,
         (Some(Needs::Join), Caller::User { scope, .. }) => *scope >= Scope::Admin,
-        (Some(Needs::Join), Caller::Joiner { .. }) | (Some(Needs::Node), Caller::Node { .. }) => true,
+        (Some(Needs::Join), Caller::Joiner { .. } | Caller::Node { .. })
+        | (Some(Needs::Node), Caller::Node { .. }) => true,
         (
             Some(Needs::Scope(_) | Needs::Node | Needs::Join | Needs::Master | Needs::MasterOrTicket),
             Caller::Anybody
@@ -162,7 +185,7 @@ fn scope_problem(needed: Scope, given: &str, what: &str) -> Problem {
     Problem::new(403, "scope", "The token's scope is too small", text).with("needs", needed.as_str())
 }
 
-fn foreign_node(text: String) -> Problem {
+pub(super) fn foreign_node(text: String) -> Problem {
     Problem::new(403, "foreign_node", "Another node's business", text)
 }
 

@@ -27,6 +27,7 @@ use crate::master::state::{AsOf, State};
 use crate::master::stats::StatsDesk;
 use crate::model::id::NodeId;
 use crate::model::policy::Policy;
+use crate::pki::Authority;
 use crate::rest;
 use crate::runtime::clock;
 use crate::runtime::supervise::Stop;
@@ -53,6 +54,7 @@ pub struct Api {
     stats: Arc<StatsDesk>,
     access: Arc<Access>,
     policy: Arc<Policy>,
+    authority: Option<Arc<Authority>>,
     stop: Stop,
 }
 
@@ -65,7 +67,13 @@ impl Api {
         access: Arc<Access>,
         stop: Stop,
     ) -> Self {
-        Self { state, dispatcher, stats, access, policy: Arc::default(), stop }
+        Self { state, dispatcher, stats, access, policy: Arc::default(), authority: None, stop }
+    }
+
+    /// The same, of a cluster whose nodes have certificates by this CA.
+    #[must_use]
+    pub fn signing(self, authority: Arc<Authority>) -> Self {
+        Self { authority: Some(authority), ..self }
     }
 
     /// The same, under this policy.

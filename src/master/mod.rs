@@ -145,14 +145,16 @@ fn serve_until_stopped(settings: &Settings, out: &mut dyn Write) -> Result<ExitC
     let was_used = identity::is_known(&folder).map_err(StartError::DataDir)?;
     let identity = identity::raise(&folder, clock::wall()).map_err(StartError::DataDir)?;
     let certificates = open_certificates(&folder, &identity.cluster_id, settings)?;
-    let state = Arc::new(load(settings, &folder, identity, was_used, store.as_mut())?);
+    let authority = certificates.authority();
+    let state = load(settings, &folder, identity, was_used, store.as_mut())?;
+    let state = Arc::new(state.with_ca(authority.ca_pem()));
     let dispatcher = Arc::new(Dispatcher::new(state.settings().epoch));
     let mut supervisor = Supervisor::default();
     let stats = Arc::new(StatsDesk::default());
     let access = Arc::new(if settings.insecure { Access::open() } else { Access::by_tokens() });
     let (one, pushes, desk) = (Arc::clone(&state), Arc::clone(&dispatcher), Arc::clone(&stats));
     let api = Api::new(one, pushes, desk, access, supervisor.stop());
-    let api = api.under(settings.policy.clone());
+    let api = api.under(settings.policy.clone()).signing(authority);
     let serving = ServeSettings {
         caps: settings.caps.clone(),
         body_limit: handlers::body_limit,

@@ -103,6 +103,8 @@ pub struct State {
     is_quarantined: bool,
     judge_from: Mono,
     ids: Ids,
+    /// The certificate of the cluster's CA, by which nodes prove who they are. None: there is none.
+    ca: Option<String>,
     /// The end of the audit as the store had it at the start.
     audited: Chain,
     /// How many records the store gave back beside its snapshot.
@@ -174,6 +176,7 @@ impl State {
             is_quarantined: false,
             judge_from: now.mono,
             ids,
+            ca: None,
             audited,
             replayed,
             wake: bounded(1),
@@ -186,6 +189,12 @@ impl State {
     pub fn counting_ids(self) -> Self {
         self.ids.count(self.settings.epoch);
         self
+    }
+
+    /// Of a cluster with this CA.
+    #[must_use]
+    pub fn with_ca(self, ca_pem: &str) -> Self {
+        Self { ca: Some(ca_pem.to_owned()), ..self }
     }
 
     /// The journal that makes its changes durable.

@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::pki::PkiError;
 
@@ -41,17 +41,27 @@ pub(super) fn read_secret(path: &Path) -> Result<Option<String>, PkiError> {
     read(path)
 }
 
+/// What a file is to hold, durably, beside its place. One that a crash left there goes first: it may be a second name of
+/// a file that counts, and is never written to.
+fn draft(path: &Path, text: &str, mode: u32) -> io::Result<PathBuf> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    let draft = PathBuf::from(draft);
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&draft)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(draft)
+}
+
 /// Writes a secret that isn't there yet (0600), whole, durably. One that is there is an error. Blocks on the disk.
 pub(super) fn create_secret(path: &Path, text: &str) -> Result<(), PkiError> {
-    let draft = path.with_extension("new");
     let write = || {
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
+        let draft = draft(path, text, 0o600)?;
         // Fails where the name is taken, which a rename would not.
         fs::hard_link(&draft, path)?;
         fs::remove_file(&draft)?;
@@ -62,13 +72,8 @@ pub(super) fn create_secret(path: &Path, text: &str) -> Result<(), PkiError> {
 
 /// Writes what everybody may read (0644), whole or not at all, durably. Blocks on the disk.
 pub(super) fn publish(path: &Path, text: &str) -> Result<(), PkiError> {
-    let draft = path.with_extension("new");
     let write = || {
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o644).open(&draft)?;
-        file.set_permissions(Permissions::from_mode(0o644))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
+        fs::rename(draft(path, text, 0o644)?, path)?;
         sync_folder(path)
     };
     write().map_err(failed("write", path))
@@ -94,5 +99,21 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         let error = read_secret(&path).unwrap_err().to_string();
         assert_eq!(error, format!("{} has the mode 0640; it must be 0600", path.display()));
+    }
+
+    #[test]
+    fn what_a_crash_left_is_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, cert) = (folder.path().join("ca.key"), folder.path().join("ca.pem"));
+        create_secret(&key, "secret").unwrap();
+        // Between the link and the end of the draft's own name; and the same of a draft for the other file.
+        for left in ["ca.key.new", "ca.pem.new"] {
+            fs::hard_link(&key, folder.path().join(left)).unwrap();
+        }
+        publish(&cert, "certificate").unwrap();
+        assert_eq!(read_secret(&key).unwrap().as_deref(), Some("secret"));
+        assert_eq!(read(&cert).unwrap().as_deref(), Some("certificate"));
+        publish(&key, "another").unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

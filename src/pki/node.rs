@@ -60,6 +60,17 @@ impl NodeKey {
         Ok(params.serialize_request(&self.key)?.pem()?)
     }
 
+    /// A certificate that nobody signed but this key: what a worker shows before it has joined. It proves nothing.
+    ///
+    /// # Errors
+    /// The name can't stand in a certificate.
+    pub fn provisional(&self, node: &NodeId) -> Result<Issued, PkiError> {
+        let mut params = CertificateParams::new(vec![node_name(node)])?;
+        params.distinguished_name = DistinguishedName::new();
+        let cert_pem = params.self_signed(&self.key)?.pem();
+        Ok(Issued { cert_pem, key_pem: self.key.serialize_pem() })
+    }
+
     /// Keeps what the master answered: the CA's certificate and this key's own. Blocks on the disk.
     ///
     /// # Errors

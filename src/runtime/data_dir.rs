@@ -228,12 +228,17 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(draft, path)
 }
 
-/// Writes what a file is to hold beside it.
+/// Writes what a file is to hold beside it. A draft that a crash left goes first: it may be a second name of the file
+/// itself, and is never written to.
 fn draft(path: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");
     let draft = PathBuf::from(draft);
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(bytes)?;
     Ok((draft, file))
@@ -242,6 +247,20 @@ fn draft(path: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_crash_left_is_not_written_to() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = DataDir::open(&outer.path().join("a")).unwrap();
+        folder.create_secret("x", "first").unwrap();
+        // A crash between the link and the end of the draft's own name.
+        fs::hard_link(folder.file("x"), folder.file("x.new")).unwrap();
+        let held = File::open(folder.file("x")).unwrap();
+        folder.replace_secret("x", "second").unwrap();
+        assert_eq!(io::read_to_string(held).unwrap(), "first\n");
+        assert_eq!(folder.read_secret("x").unwrap().as_deref(), Some("second"));
+        assert!(!folder.file("x.new").exists());
+    }
 
     #[test]
     fn a_folder_is_private_and_has_one_user() {

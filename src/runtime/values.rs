@@ -58,15 +58,3 @@ pub fn count(text: &str) -> Result<usize, String> {
     let count = text.parse::<usize>().ok().filter(|count| *count > 0);
     count.ok_or_else(|| format!("{text:?} must be a number from 1"))
 }
-
-/// Refuses to listen where others can reach it, unless that was asked for: there is no TLS.
-///
-/// # Errors
-/// Names the address.
-pub fn refuse_open_address(listen: SocketAddr, insecure: bool) -> Result<(), SettingsError> {
-    if listen.ip().is_loopback() || insecure {
-        return Ok(());
-    }
-    let why = format!("{listen} is not loopback: without TLS that needs --insecure");
-    Err(SettingsError::of("--listen", why))
-}

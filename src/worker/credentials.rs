@@ -62,8 +62,17 @@ impl Ticket {
     /// # Errors
     /// Says what is wrong, and names the file.
     pub(super) fn read(&self) -> Result<String, String> {
+        self.read_whole().map(|(secret, _)| secret)
+    }
+
+    /// What is to be sent, and of a join word by what the cluster's CA is known. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Ticket::read`].
+    pub(super) fn read_whole(&self) -> Result<(String, Option<String>), String> {
         let text = token_file::read(&self.0)?;
-        let shown = Shown::read(&text).map(|shown| shown.secret.to_owned());
+        let shown =
+            Shown::read(&text).map(|shown| (shown.secret.to_owned(), shown.fingerprint.map(str::to_owned)));
         shown
             .ok_or_else(|| format!("{}: its first line is neither a token nor a join word", self.0.display()))
     }

@@ -17,12 +17,14 @@ use crate::api::routes;
 use crate::api::wire::agent::{HeartbeatReply, RegisterReply};
 use crate::api::wire::token::{JoinReply, JoinRequest};
 use crate::engine::Owner;
-use crate::http::ClientError;
+use crate::http::{ClientError, Trust};
 use crate::model::id::{ClusterId, Incarnation};
 use crate::model::time::Mono;
 use crate::model::token::NotAKey;
+use crate::pki::PkiError;
 use crate::runtime::clock;
 use crate::runtime::supervise::{GiveUp, Stop};
+use crate::worker::certificates::Showing;
 use crate::worker::credentials::{Credentials, Ticket};
 use crate::worker::guard::Guard;
 use crate::worker::identity::Identity;
@@ -31,6 +33,9 @@ use crate::worker::membership::{Deed, Membership, Session, Turn};
 use crate::worker::monitor::Ground;
 use crate::worker::offer::{Offer, WorkerStart};
 use crate::worker::watch::EngineWatch;
+
+/// How long after a certificate couldn't be renewed it is tried again.
+const RENEW_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often it is said that the master refuses this node's token.
 const SHUT_OUT_TOLD: Duration = Duration::from_secs(60);
@@ -51,6 +56,9 @@ pub(super) struct Heartbeat {
     /// What this node joins with.
     pub(super) ticket: Option<Ticket>,
     pub(super) guard: Arc<Guard>,
+    pub(super) showing: Showing,
+    /// When its next certificate may be asked for, if it is due.
+    pub(super) renew_from: Mono,
     /// When it was last said that the master refuses this node's token.
     pub(super) told: Option<Mono>,
     pub(super) give_up: GiveUp,
@@ -63,12 +71,10 @@ impl Heartbeat {
         self.watch.await_first_answer(stop);
         while !stop.requested() {
             self.look_for_ticket();
+            self.renew_if_due();
             let turn = self.membership.turn();
             let answer = match &turn {
-                Turn::Join => self.join().map(|()| {
-                    self.membership.joined();
-                    Vec::new()
-                }),
+                Turn::Join => self.join(),
                 Turn::Register => self.register().map(|reply| self.membership.registered(reply)),
                 Turn::Beat(session) => self
                     .beat(session)
@@ -91,22 +97,62 @@ impl Heartbeat {
         }
     }
 
-    /// Gets a token of its own, and keeps it.
-    fn join(&self) -> Result<(), ClientError> {
+    /// Gets a token of its own, and a certificate, and keeps them. Another cluster's are not taken.
+    fn join(&mut self) -> Result<Vec<Deed>, ClientError> {
         let ticket = self.ticket.as_ref().ok_or_else(|| ClientError::BadAddress(String::new()))?;
-        let secret = ticket.read().map_err(ClientError::BadAddress)?;
-        let (node, instance) = (self.offer.node.clone(), self.identity.instance().clone());
-        let request = JoinRequest { node_id: node, instance_id: Some(instance), csr_pem: None };
-        let reply: JoinReply = self.link.post_showing(secret, routes::JOIN, &request)?;
+        let (secret, fingerprint) = ticket.read_whole().map_err(ClientError::BadAddress)?;
+        if let Some(fingerprint) = fingerprint {
+            // The secret goes to nobody but the cluster that made the word.
+            self.link.trust(&Trust::master_by_fingerprint(fingerprint), None)?;
+        }
+        let reply: JoinReply = self.link.post_showing(secret, routes::JOIN, &self.join_request()?)?;
+        if let Some(why) = self.membership.foreign(&reply.cluster_id) {
+            return Ok(vec![Deed::GiveUp(why)]);
+        }
+        self.take(&reply)?;
+        self.membership.joined();
+        log::info!("joined cluster={} master={}", reply.cluster_id, self.link.address());
+        Ok(Vec::new())
+    }
+
+    /// Gets the next certificate with the token that there is, where it is time to.
+    fn renew_if_due(&mut self) {
+        let now = clock::now();
+        if !self.membership.has_token() || now.mono < self.renew_from || !self.showing.is_due(now.wall) {
+            return;
+        }
+        let renew = || self.link.post(routes::JOIN, &self.join_request()?);
+        match renew().and_then(|reply| self.take(&reply)) {
+            Ok(()) => log::info!("this node's certificate was renewed"),
+            Err(error) => {
+                self.renew_from = now.mono + RENEW_AGAIN;
+                log::warn!("this node's certificate can't be renewed because={error}");
+            }
+        }
+    }
+
+    fn join_request(&self) -> Result<JoinRequest, ClientError> {
+        let csr_pem = self.showing.request().map_err(|error| ClientError::Malformed(error.to_string()))?;
+        let (node_id, instance) = (self.offer.node.clone(), self.identity.instance().clone());
+        Ok(JoinRequest { node_id, instance_id: Some(instance), csr_pem: Some(csr_pem) })
+    }
+
+    /// From now on, this node is what the master says.
+    fn take(&mut self, reply: &JoinReply) -> Result<(), ClientError> {
         let malformed = |error: NotAKey| ClientError::Malformed(format!("the node's key {error}"));
-        let got =
-            Credentials { token: reply.node_token.0, key: reply.node_key.0.parse().map_err(malformed)? };
+        let key = reply.node_key.0.parse().map_err(malformed)?;
+        let got = Credentials { token: reply.node_token.0.clone(), key };
+        if let (Some(ca), Some(cert)) = (&reply.ca_pem, &reply.cert_pem) {
+            let told = |error: PkiError| ClientError::Malformed(error.to_string());
+            self.showing.take(ca, cert).map_err(told)?;
+            self.link.trust(&Trust::master(ca.as_str()), Some(&got.token))?;
+        } else {
+            self.link.show(&got.token);
+        }
         if let Err(error) = got.keep(self.identity.folder()) {
             log::error!("what this node got when it joined was not kept because={error}");
         }
-        self.link.show(&got.token);
         self.guard.lock(got.key);
-        log::info!("joined cluster={} master={}", reply.cluster_id, self.link.address());
         Ok(())
     }
 

@@ -43,6 +43,25 @@ impl MasterLink {
         *clients = shown;
     }
 
+    /// From now on the master is whoever proves to be that, where it is spoken to over TLS, and this token is shown to it;
+    /// without one none is.
+    ///
+    /// # Errors
+    /// What it is known by makes no sense; then nothing changes.
+    pub(super) fn trust(&self, trust: &Trust, token: Option<&str>) -> Result<(), ClientError> {
+        let mut clients = self.clients.write();
+        let trusting = |client: &Client| {
+            let client = Client::trusting(client.base(), trust)?;
+            Ok::<_, ClientError>(match token {
+                Some(token) => client.with_token(token),
+                None => client,
+            })
+        };
+        let trusting: Vec<Client> = clients.iter().map(trusting).collect::<Result<_, _>>()?;
+        *clients = trusting;
+        Ok(())
+    }
+
     /// The address that is tried now.
     pub(super) fn address(&self) -> String {
         self.client().base().to_owned()

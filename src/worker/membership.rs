@@ -156,10 +156,15 @@ impl Membership {
         self.must_register = true;
     }
 
+    /// Why nothing of this cluster may be taken: this node belongs to another one.
+    pub fn foreign(&self, cluster: &ClusterId) -> Option<String> {
+        let is_foreign = self.cluster.as_ref().is_some_and(|own| own != cluster);
+        is_foreign.then(|| format!("the master's cluster is {cluster}, not this worker's"))
+    }
+
     /// A registration was granted: a beat follows at once.
     pub fn registered(&mut self, reply: RegisterReply) -> Vec<Deed> {
-        if self.cluster.as_ref().is_some_and(|cluster| *cluster != reply.cluster_id) {
-            let why = format!("the master's cluster is {}, not this worker's", reply.cluster_id);
+        if let Some(why) = self.foreign(&reply.cluster_id) {
             return vec![Deed::GiveUp(why)];
         }
         let session = Session {

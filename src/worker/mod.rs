@@ -67,6 +67,7 @@ use crate::runtime::data_dir::{DataDir, DataDirError};
 use crate::runtime::settings::EXIT_USAGE;
 use crate::runtime::signals::Signals;
 use crate::runtime::supervise::Supervisor;
+use crate::worker::certificates::Showing;
 use crate::worker::credentials::{Credentials, Ticket};
 use crate::worker::crew::Crew;
 use crate::worker::desired::Desired;
@@ -124,6 +125,8 @@ pub enum StartError {
     Engine(EngineError),
     /// What it is to join with can't be read.
     Token(String),
+    /// It has nothing to join with, and would take orders from whoever reaches this address.
+    Open(SocketAddr),
     /// Its master's address can't be used.
     Master(ClientError),
     /// Its address can't be used.
@@ -139,6 +142,7 @@ impl StartError {
             Self::DataDir(DataDirError::InUse(_) | DataDirError::Io { .. })
             | Self::Engine(_)
             | Self::Token(_)
+            | Self::Open(_)
             | Self::Master(_)
             | Self::Serve(_) => EXIT_USAGE,
             Self::DataDir(
@@ -163,6 +167,9 @@ impl fmt::Display for StartError {
             Self::Certificates(error) => error.fmt(f),
             Self::Engine(error) => error.fmt(f),
             Self::Token(why) => write!(f, "--token-file: {why}"),
+            Self::Open(address) => {
+                write!(f, "--listen: {address} is not loopback: without --token-file that needs --insecure")
+            }
             Self::Master(error) => error.fmt(f),
             Self::Serve(error) => match std::error::Error::source(error) {
                 Some(source) => write!(f, "failed to {error}: {source}"),
@@ -194,11 +201,14 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<ExitCode, StartEr
     let desired = Arc::clone(&parts.ground.desired);
     let serving = ServeSettings {
         body_limit: handlers::body_limit,
+        tls: Some(parts.showing.acceptor()),
+        plain: settings.takes_plain_http(),
         ..ServeSettings::new("worker", settings.listen, identity.folder().path())
     };
     let address = serve(serving, Arc::new(parts.api()), &mut supervisor).map_err(StartError::Serve)?;
     // A reader that went away doesn't keep a worker from its work.
-    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    let scheme = if settings.takes_plain_http() { "http" } else { "https" };
+    let _ = writeln!(out, "listening on {scheme}://{address}").and_then(|()| out.flush());
     let offer = offer(settings, address);
     parts.start(offer, identity, channels, &mut supervisor).map_err(StartError::Thread)?;
     let drain = settings.drain_on_exit;
@@ -280,6 +290,7 @@ struct Parts {
     has_token: bool,
     ticket: Option<Ticket>,
     can_join: bool,
+    showing: Showing,
     places: usize,
 }
 
@@ -326,6 +337,12 @@ impl Parts {
         let watch = Arc::new(watch);
         let kept = Credentials::read(identity.folder()).map_err(StartError::DataDir)?;
         let (ticket, can_join) = ticket(settings, kept.is_some())?;
+        let takes_orders_from_anybody = kept.is_none() && !can_join;
+        if takes_orders_from_anybody && !settings.listen.ip().is_loopback() && !settings.insecure {
+            return Err(StartError::Open(settings.listen));
+        }
+        let showing =
+            Showing::open(identity.folder().path(), &settings.node_id).map_err(StartError::Certificates)?;
         let link = MasterLink::new(&settings.masters, &trust).map_err(StartError::Master)?;
         if let Some(kept) = &kept {
             link.show(&kept.token);
@@ -339,6 +356,7 @@ impl Parts {
             }),
             ticket,
             can_join,
+            showing,
             link: Arc::new(link),
             images: Arc::new(Images::new(Arc::clone(&ground), Arc::clone(&watch))),
             stats: Arc::new(Stats::new(Arc::clone(&ground), Arc::clone(&watch))),
@@ -410,6 +428,8 @@ impl Parts {
             is_ready: self.is_ready,
             ticket: self.ticket,
             guard: self.guard,
+            showing: self.showing,
+            renew_from: clock::mono(),
             told: None,
             give_up,
         };

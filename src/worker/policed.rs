@@ -134,11 +134,18 @@ impl Engine for Policed {
 
     fn create(&self, request: &ContainerRequest) -> Result<ContainerId, EngineError> {
         let allowed = self.allowed(request).map_err(|refusal| forbidden(&refusal))?;
-        let id = self.engine.create(&allowed)?;
-        if !allowed.spec.mounts.as_slice().is_empty() {
-            self.allowed.lock().insert(id.clone(), allowed.spec.mounts.clone());
+        let has_mounts = !allowed.spec.mounts.as_slice().is_empty();
+        let created = self.engine.create(&allowed);
+        let made = match &created {
+            Ok(id) => Some(id.clone()),
+            // An earlier try made it, whose answer was lost: before it starts it is looked at again all the same.
+            Err(EngineError::NameTaken { name }) if has_mounts => Some(self.engine.inspect(name)?.id),
+            Err(_) => None,
+        };
+        if let Some(id) = made.filter(|_| has_mounts) {
+            self.allowed.lock().insert(id, allowed.spec.mounts.clone());
         }
-        Ok(id)
+        created
     }
 
     fn start(&self, id: &ContainerId) -> Result<(), EngineError> {

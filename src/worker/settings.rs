@@ -13,9 +13,7 @@ use crate::runtime::logging;
 use crate::runtime::policy_file;
 use crate::runtime::settings::{Environment, Flags, SettingsError};
 use crate::runtime::token_file;
-use crate::runtime::values::{
-    count, default_data_dir, folder, listen_address, positive_millis, refuse_open_address,
-};
+use crate::runtime::values::{count, default_data_dir, folder, listen_address, positive_millis};
 
 /// What `podling-worker --help` prints.
 pub const HELP: &str = "\
@@ -41,11 +39,12 @@ Usage: podling-worker [FLAGS]
   --drain-on-exit          TERM ends the containers first, in order
   --remove-all             removes every container of this node, and exits
   --token-file F           a join word, or a token that may add nodes; used once  [this machine's master's]
-  --insecure               listen beyond loopback without TLS
+  --insecure               plain HTTP beyond loopback, and a node without a token there
   --log-level L            off, error, warn, info, debug, trace                        [info]
 
 Each flag has an environment variable: --heartbeat-ms is PODLING_HEARTBEAT_MS. The flag wins.
-The first line on stdout is `listening on http://ADDRESS`. TERM and INT stop in order; containers go on.
+The first line on stdout is `listening on https://ADDRESS`, or `http://` on loopback and with --insecure, where
+both are taken. TERM and INT stop in order; containers go on.
 ";
 
 /// Places for tasks for each core, where nobody says otherwise.
@@ -100,6 +99,8 @@ pub struct Settings {
     pub drain_on_exit: bool,
     /// Whether to remove every container of this node and exit.
     pub remove_all: bool,
+    /// Whether it takes plain HTTP beyond loopback too, and orders from anybody where it has nothing to join with.
+    pub insecure: bool,
     /// The file that holds what this node joins with: one that was named, or where a master of this machine keeps its
     /// token, which may not be there yet.
     pub token_file: Option<PathBuf>,
@@ -150,12 +151,21 @@ impl Settings {
             policy: flags.value("--policy", policy_file::read)?.unwrap_or_default(),
             drain_on_exit: flags.switch("--drain-on-exit")?,
             remove_all: flags.switch("--remove-all")?,
+            insecure: flags.switch("--insecure")?,
             log_level: flags.value("--log-level", logging::parse_level)?.unwrap_or(log::LevelFilter::Info),
         };
-        let insecure = flags.switch("--insecure")?;
         flags.finish()?;
-        refuse_open_address(settings.listen, insecure)?;
+        let is_far = |master: &&String| !master.starts_with("https://") && !token_file::is_loopback(master);
+        if let Some(far) = settings.masters.iter().find(is_far).filter(|_| !settings.insecure) {
+            let why = format!("{far} is beyond loopback: plain http to it needs --insecure");
+            return Err(SettingsError::of("--master", why));
+        }
         Ok(settings)
+    }
+
+    /// Whether plain HTTP is taken beside TLS.
+    pub fn takes_plain_http(&self) -> bool {
+        self.listen.ip().is_loopback() || self.insecure
     }
 }
 
@@ -274,7 +284,7 @@ mod tests {
             (vec!["--advertise", "here"], "--advertise: \"here\" is not HOST:PORT"),
             (vec!["--label", "x"], "--label: \"x\" is not KEY=VALUE"),
             (vec!["--engine", "podman"], "--engine: \"podman\" must be docker or hollow"),
-            (vec!["--listen", "0.0.0.0:1"], "--listen: 0.0.0.0:1 is not loopback"),
+            (vec!["--master", "http://10.0.0.1"], "--master: http://10.0.0.1 is beyond loopback"),
             (vec!["--log-max-bytes", "0"], "--log-max-bytes: must be 1 or more"),
             (vec!["--policy", "/no/such.toml"], "--policy: /no/such.toml: No such file"),
             (vec!["--colour"], "unknown flag --colour"),

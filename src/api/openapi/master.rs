@@ -172,7 +172,8 @@ fn join(id: &'static str) -> Operation {
     Operation::new(
         id,
         "Take a node into the cluster",
-        "With a join word's secret, which is used up, or an administrator's token. The tokens that the node had are ended.",
+        "With a join word's secret, which is used up, or an administrator's token: the tokens that the node had are ended. With \
+         the node's own token: it keeps it, and gets its next certificate.",
     )
     .takes(Schema::named("JoinRequest"))
     .answers(200, "What the node speaks with from now on.", Schema::named("JoinReply"))

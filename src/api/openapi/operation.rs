@@ -203,7 +203,7 @@ fn security(needs: Needs) -> Value {
         Needs::Nothing => json!([]),
         Needs::Scope(scope) => json!([{"token": [scope.as_str()]}]),
         Needs::Node => json!([{"nodeToken": []}]),
-        Needs::Join => json!([{"joinSecret": []}, {"token": ["admin"]}]),
+        Needs::Join => json!([{"joinSecret": []}, {"nodeToken": []}, {"token": ["admin"]}]),
         Needs::Master => json!([{"nodeKey": []}]),
         Needs::MasterOrTicket => json!([{"nodeKey": []}, {"logsTicket": []}]),
     }

@@ -264,7 +264,7 @@ fn logs_fit() {
     fits::<LogLine>("LogLine", &line);
     knows_words::<LogLine>("LogLine", "stream", &line);
     let ticket = json!({
-        "url": "http://127.0.0.1:8081/api/v1/tasks/x/logs", "ticket": "pdlt_x", "ca_pem": "-----BEGIN",
+        "url": "http://127.0.0.1:8081/api/v1/tasks/x/logs", "node_id": NODE, "ticket": "pdlt_x", "ca_pem": "-----BEGIN",
         "expires_at": TIME,
     });
     fits::<LogsTicket>("LogsTicket", &ticket);

@@ -8,6 +8,7 @@
 
 use super::time;
 use super::token::Secret;
+use crate::model::id::NodeId;
 use crate::model::time::WallTime;
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +124,8 @@ impl LineStarts {
 pub struct LogsTicket {
     /// The worker's URL for this task's log.
     pub url: String,
+    /// The node: over TLS the worker proves to be that one.
+    pub node_id: NodeId,
     /// What the worker wants to be shown there; absent where its node never joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Secret>,

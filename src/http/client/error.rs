@@ -88,7 +88,9 @@ impl ClientError {
         if kind == ErrorKind::TimedOut || kind == ErrorKind::WouldBlock {
             return Self::TimedOut(text);
         }
+        // A record of TLS that makes no sense, or an alert, after the handshake.
         let lost = [
+            ErrorKind::InvalidData,
             ErrorKind::BrokenPipe,
             ErrorKind::ConnectionAborted,
             ErrorKind::ConnectionReset,

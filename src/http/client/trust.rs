@@ -17,7 +17,8 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::http::tls::{OurClock, TlsError, VERSIONS, certificates};
-use crate::pki::{MASTER_NAME, fingerprint};
+use crate::model::id::NodeId;
+use crate::pki::{MASTER_NAME, fingerprint, node_name};
 
 /// Where Debian and its kin keep what the system trusts.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -77,9 +78,9 @@ impl Trust {
         }
     }
 
-    /// A node of the cluster with this CA; `name` is its [`crate::pki::node_name`].
-    pub fn node(ca_pem: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { roots: Roots::Ca(ca_pem.into()), name: PeerName::Exactly(name.into()) }
+    /// This node of the cluster with this CA, wherever it is.
+    pub fn node(ca_pem: impl Into<String>, node: &NodeId) -> Self {
+        Self { roots: Roots::Ca(ca_pem.into()), name: PeerName::Exactly(node_name(node)) }
     }
 
     /// As rustls wants it.

@@ -35,9 +35,12 @@ impl Api {
         Ok(Answer::Audit(AuditStream { journal: Arc::clone(self.state.journal()), from }))
     }
 
-    /// Has the audit keep that somebody was refused something other than to look.
+    /// Has the audit keep that somebody was refused something other than to look: of each address a few a minute.
     pub(super) fn note_refused(&self, request: &Request, caller: Option<&Caller>, problem: &Problem) {
         if request.method.as_str() == "GET" || !matches!(problem.status, 401 | 403 | 429) {
+            return;
+        }
+        if !self.access.is_to_be_noted(request, clock::mono()) {
             return;
         }
         self.state.note_refused(Deed {

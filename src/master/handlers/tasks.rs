@@ -21,7 +21,6 @@ use crate::http::{Problem, Request, Response};
 use crate::master::access::Caller;
 use crate::master::journal::Fate;
 use crate::master::logs::{self, LogStream};
-use crate::master::reach::Reach;
 use crate::master::state::{AsOf, CreateError, ForgetError, StopError};
 use crate::model::id::{Attempt, BatchId, NodeId, TaskId, TaskName};
 use crate::model::task::{Task, TaskStatus};
@@ -158,7 +157,12 @@ impl Api {
         request: &Request,
         caller: &Caller,
     ) -> Result<Answer, Problem> {
-        let own = if caller.is_limited() { self.find_one_task(reference)? } else { None };
+        let own = if caller.is_limited() {
+            // What isn't there now must not be found below, where nobody asks whose it is.
+            Some(self.find_one_task(reference)?.ok_or_else(|| task_not_found(reference))?)
+        } else {
+            None
+        };
         let reference = check_own(own.as_deref(), reference, caller)?;
         let by = audit::asked(request, caller);
         let forgotten = self.state.forget(reference, by).map_err(|error| match error {
@@ -189,16 +193,17 @@ impl Api {
         query.finish()?;
         let task = self.find_task(reference)?;
         check_attempt(&task.value, attempt)?;
-        let reach = logs::keeper(&task.value, attempt).and_then(|node| self.state.reach_of(node));
-        let Some(Reach { address, key }) = reach else {
+        let keeper = logs::keeper(&task.value, attempt);
+        let Some((node, reach)) = keeper.and_then(|node| Some((node, self.state.reach_of(node)?))) else {
             let text = format!("{} has not been placed on a node that is still known", task.value.name);
             return Err(Problem::conflict("not_placed", text));
         };
-        let url = format!("http://{address}{}", routes::task_logs(task.value.id.as_str()));
+        let url = reach.base() + &routes::task_logs(task.value.id.as_str());
         let until = WallTime::from_unix_millis(clock::wall().unix_millis() + millis(ticket::LIVES));
-        let ticket = key.map(|key| Secret(ticket::make(&key, &task.value.id, attempt, until)));
+        let ticket = reach.key.map(|key| Secret(ticket::make(&key, &task.value.id, attempt, until)));
         let expires_at = ticket.is_some().then_some(until);
-        let reply = LogsTicket { url, ticket, ca_pem: None, expires_at };
+        let ca_pem = self.authority.as_ref().map(|authority| authority.ca_pem().to_owned());
+        let reply = LogsTicket { url, node_id: node.clone(), ticket, ca_pem, expires_at };
         Ok(Answer::Reply(AsOf { value: json(200, &reply), at: task.at }))
     }
 

@@ -2,16 +2,18 @@
 
 use super::nodes::node_id_in_use;
 use super::{Answer, Api, audit, json, store_full};
-use crate::api::wire::Page;
 use crate::api::wire::token::{
     JoinReply, JoinRequest, Secret, TokenMade, TokenRequest, TokenView, WantedToken,
 };
+use crate::api::wire::{Mistake, Page};
 use crate::http::{Problem, Request, Response};
-use crate::master::access::{Caller, hash};
+use crate::master::access::{Caller, foreign_node, hash};
 use crate::master::state::{AsOf, JoinError, Joining, MOST_TOKENS, NotMade, StoreFull};
 use crate::model::id::{NodeId, TokenId};
 use crate::model::time::{Now, WallTime};
 use crate::model::token::{NodeKey, TokenKind, TokenRecord, join_secret, join_word, token_text};
+use crate::pki::{Authority, PkiError};
+use crate::rest::bearer::{Bearer, bearer};
 use crate::rest::query::Query;
 use crate::rest::{problem_of, read};
 use crate::runtime::{clock, random};
@@ -92,8 +94,11 @@ impl Api {
     /// POST /join
     pub(super) fn join(&self, request: &Request, caller: &Caller) -> Result<Answer, Problem> {
         let asked: JoinRequest = read(request)?;
+        if let Caller::Node { node, .. } = caller {
+            return self.renew(request, node, &asked);
+        }
         let (now, node) = (clock::now(), asked.node_id);
-        let credentials = self.credentials(&node, asked.csr_pem.as_deref());
+        let credentials = self.credentials(&node, asked.csr_pem.as_deref())?;
         let key = NodeKey::new(drawn()?);
         let id = self.state.next_token_id(now.wall);
         let text = token_text(&id, &drawn()?);
@@ -126,16 +131,45 @@ impl Api {
         Ok(Answer::Reply(AsOf { value: json(200, &reply), at: joined.at }))
     }
 
-    /// What the cluster's CA has for a node. There is no CA.
-    #[expect(clippy::unused_self, reason = "a CA would be the API's")]
-    fn credentials(&self, _node: &NodeId, _csr_pem: Option<&str>) -> Credentials {
-        Credentials::default()
+    /// A node that joins by its own token keeps that and its key, and gets its next certificate. Nothing changes.
+    fn renew(&self, request: &Request, own: &NodeId, asked: &JoinRequest) -> Result<Answer, Problem> {
+        if asked.node_id != *own {
+            return Err(foreign_node(format!("{own}'s token doesn't speak for {}", asked.node_id)));
+        }
+        let credentials = self.credentials(own, asked.csr_pem.as_deref())?;
+        let Some((key, Bearer::Text(token))) = self.state.key_of(own).map(|key| (key, bearer(request)))
+        else {
+            return Err(Problem::new(401, "unknown_token", "The token is not known", "this token was ended"));
+        };
+        log::info!("certificate made node={own}");
+        let reply = JoinReply {
+            cluster_id: self.state.settings().cluster.clone(),
+            node_token: Secret(token.to_owned()),
+            node_key: Secret(key.to_text()),
+            ca_pem: credentials.ca_pem,
+            cert_pem: credentials.cert_pem,
+        };
+        let at = self.state.tokens().at;
+        Ok(Answer::Reply(AsOf { value: json(200, &reply), at }))
     }
 
-    /// By what whoever joins knows the cluster's CA. There is none.
-    #[expect(clippy::unused_self, reason = "a CA would be the API's")]
-    const fn fingerprint(&self) -> Option<&'static str> {
-        None
+    /// What the cluster's CA has for a node: a certificate, if it asks for one.
+    ///
+    /// # Errors
+    /// A problem: what it asks for can't be signed.
+    fn credentials(&self, node: &NodeId, csr_pem: Option<&str>) -> Result<Credentials, Problem> {
+        let Some(authority) = &self.authority else { return Ok(Credentials::default()) };
+        let signed = csr_pem.map(|request| authority.node(request, node, clock::wall())).transpose();
+        let cert_pem = signed.map_err(|error| {
+            let why = if let PkiError::Refused(why) = error { why } else { error.to_string() };
+            problem_of(&Mistake::invalid("csr_pem", why))
+        })?;
+        Ok(Credentials { ca_pem: Some(authority.ca_pem().to_owned()), cert_pem })
+    }
+
+    /// By what whoever joins knows the cluster's CA.
+    fn fingerprint(&self) -> Option<&str> {
+        self.authority.as_deref().map(Authority::fingerprint)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::control::change::Change;
 use crate::control::nodes::{NodeEntry, Nodes};
 use crate::control::tasks::Tasks;
 use crate::control::tokens::Unfit;
+use crate::http::Trust;
 use crate::master::reach::Reach;
 use crate::model::audit::Asked;
 use crate::model::id::{InstanceId, NodeId, TokenId};
@@ -101,7 +102,8 @@ impl State {
     /// How a node is reached.
     pub(super) fn reach(&self, node: &Node) -> Reach {
         let said = &node.registration;
-        Reach { address: said.address.clone(), key: self.key_of(&said.node_id) }
+        let trust = self.ca.as_deref().map(|ca| Trust::node(ca, &said.node_id));
+        Reach { address: said.address.clone(), key: self.key_of(&said.node_id), trust }
     }
 
     /// How the node of that name is reached. None: there is none.
