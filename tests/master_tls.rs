@@ -207,6 +207,7 @@ fn beyond_loopback_a_word_is_enough_and_all_of_it_is_tls() {
     let https = format!("https://127.0.0.1:{}", master.address.port());
     let worker = joining(&folder, "far", &https, &["--advertise", "127.0.0.1:1"]);
     let port = worker.address.port();
+    wait_until("it has joined", || folder.path().join("far/node.token").exists());
     drop(worker);
     // What it has got is enough: the word was used up.
     let advertise = format!("127.0.0.1:{port}");
@@ -253,7 +254,7 @@ fn who_took_a_nodes_address_gets_nothing_but_a_hello() {
     assert!(!hello[..count].windows(8).any(|part| part == &key.as_bytes()[..8]));
     // The beat delivers what the push couldn't.
     wait_until("it ran", || {
-        printed(&podling(&folder, &https, &["ps", "-a", "-o", "json"])).contains("\"completed\"")
+        printed(&podling(&folder, &https, &["inspect", "web"])).contains("\"completed\"")
     });
 }
 

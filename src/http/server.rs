@@ -114,8 +114,8 @@ pub fn serve(
     let gate = Gate::new(listener, gate_settings, Arc::clone(&backend)).map_err(ServeError::Gate)?;
     start_threads(gate, &backend, settings.handlers, supervisor).map_err(ServeError::Thread)?;
     log::info!("listening server={} address={address}", settings.name);
-    if !address.ip().is_loopback() {
-        log::warn!("insecure: whoever reaches this address may do everything address={address}");
+    if settings.plain && !address.ip().is_loopback() {
+        log::warn!("insecure: plain HTTP is taken beyond loopback address={address}");
     }
     Ok(address)
 }

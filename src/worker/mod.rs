@@ -229,6 +229,31 @@ fn open_engine(kind: &EngineKind) -> Result<Arc<dyn Engine>, StartError> {
     })
 }
 
+/// What this node proves itself with.
+struct Means {
+    /// What it got when it joined.
+    kept: Option<Credentials>,
+    /// What it joins with.
+    ticket: Option<Ticket>,
+    can_join: bool,
+    showing: Showing,
+}
+
+impl Means {
+    /// # Errors
+    /// A file can't be used; or there is nothing, and others than this machine could order it about.
+    fn of(settings: &Settings, folder: &DataDir) -> Result<Self, StartError> {
+        let kept = Credentials::read(folder).map_err(StartError::DataDir)?;
+        let (ticket, can_join) = ticket(settings, kept.is_some())?;
+        let obeys_anybody = kept.is_none() && !can_join;
+        if obeys_anybody && !settings.takes_plain_http() {
+            return Err(StartError::Open(settings.listen));
+        }
+        let showing = Showing::open(folder.path(), &settings.node_id).map_err(StartError::Certificates)?;
+        Ok(Self { kept, ticket, can_join, showing })
+    }
+}
+
 /// What this node joins with, and whether that is there by now.
 fn ticket(settings: &Settings, has_token: bool) -> Result<(Option<Ticket>, bool), StartError> {
     let ticket = settings.token_file.as_deref().map(Ticket::in_file);
@@ -335,14 +360,7 @@ impl Parts {
         let ground = Arc::new(ground);
         let watch = EngineWatch::new(Arc::clone(&ground), settings.heartbeat, register.0.clone(), nudge);
         let watch = Arc::new(watch);
-        let kept = Credentials::read(identity.folder()).map_err(StartError::DataDir)?;
-        let (ticket, can_join) = ticket(settings, kept.is_some())?;
-        let takes_orders_from_anybody = kept.is_none() && !can_join;
-        if takes_orders_from_anybody && !settings.listen.ip().is_loopback() && !settings.insecure {
-            return Err(StartError::Open(settings.listen));
-        }
-        let showing =
-            Showing::open(identity.folder().path(), &settings.node_id).map_err(StartError::Certificates)?;
+        let Means { kept, ticket, can_join, showing } = Means::of(settings, identity.folder())?;
         let link = MasterLink::new(&settings.masters, &trust).map_err(StartError::Master)?;
         if let Some(kept) = &kept {
             link.show(&kept.token);

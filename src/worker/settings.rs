@@ -252,9 +252,9 @@ mod tests {
     fn what_is_given_is_taken() {
         let settings = read(&[
             "--master",
-            "http://a:1/",
+            "https://a:1/",
             "--master",
-            "http://b:2",
+            "https://b:2",
             "--advertise",
             "[::1]:9",
             "--label",
@@ -267,7 +267,7 @@ mod tests {
             "n",
         ]);
         let settings = settings.unwrap();
-        assert_eq!(settings.masters, ["http://a:1", "http://b:2"]);
+        assert_eq!(settings.masters, ["https://a:1", "https://b:2"]);
         assert_eq!(settings.advertise.unwrap().to_string(), "[::1]:9");
         assert_eq!(settings.labels["disk"], "ssd");
         assert_eq!(settings.engine, EngineKind::Hollow);
