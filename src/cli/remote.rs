@@ -316,8 +316,8 @@ impl Direct {
         check_address(url, insecure).map_err(|why| CliError::Usage(SettingsError::of("--direct", why)))?;
         let path_at = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
         let (base, path) = url.split_at(path_at);
-        let client = match &ticket.ca_pem {
-            Some(ca) => Client::trusting(base, &Trust::node(ca, &ticket.node_id)),
+        let client = match ticket.ca_pem.as_ref().zip(ticket.node_id.as_ref()) {
+            Some((ca, node)) => Client::trusting(base, &Trust::node(ca, node)),
             None => Client::new(base),
         };
         let client =

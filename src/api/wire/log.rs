@@ -125,7 +125,8 @@ pub struct LogsTicket {
     /// The worker's URL for this task's log.
     pub url: String,
     /// The node: over TLS the worker proves to be that one.
-    pub node_id: NodeId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<NodeId>,
     /// What the worker wants to be shown there; absent where its node never joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Secret>,

@@ -203,7 +203,7 @@ impl Api {
         let ticket = reach.key.map(|key| Secret(ticket::make(&key, &task.value.id, attempt, until)));
         let expires_at = ticket.is_some().then_some(until);
         let ca_pem = self.authority.as_ref().map(|authority| authority.ca_pem().to_owned());
-        let reply = LogsTicket { url, node_id: node.clone(), ticket, ca_pem, expires_at };
+        let reply = LogsTicket { url, node_id: Some(node.clone()), ticket, ca_pem, expires_at };
         Ok(Answer::Reply(AsOf { value: json(200, &reply), at: task.at }))
     }
 

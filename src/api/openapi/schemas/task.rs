@@ -166,7 +166,7 @@ fn log_line() -> Schema {
 fn logs_ticket() -> Schema {
     Schema::object()
         .must("url", "The worker's URL for this task's log.", Schema::text())
-        .must("node_id", "The node: over TLS the worker proves to be that one.", node_id())
+        .may("node_id", "The node: over TLS the worker proves to be that one.", node_id())
         .may(
             "ticket",
             "What the worker wants to be shown there; absent where its node never joined.",
