@@ -29,8 +29,8 @@ struct Track {
     started: Option<Millis>,
     has_ended: bool,
     is_removed: bool,
-    /// The Engine was asked to send it a signal.
-    was_signalled: bool,
+    /// When the Engine was first asked to send it a signal, in nanoseconds of the wall clock.
+    signalled: Option<u64>,
     was_oom: bool,
 }
 
@@ -157,10 +157,13 @@ impl Seer {
         match event["Action"].as_str().unwrap_or_default() {
             "create" => self.made(&id, at, attributes),
             "start" => self.started(&id, at),
-            "kill" => self.tracks.entry(id).or_default().was_signalled = true,
+            "kill" => {
+                self.tracks.entry(id).or_default().signalled.get_or_insert(nanos);
+            }
             "oom" => self.tracks.entry(id).or_default().was_oom = true,
             "die" => {
                 let code = attributes["exitCode"].as_str().and_then(|code| code.parse().ok());
+                self.forget_late_signal(&id);
                 self.ended(&id, at, code.unwrap_or_default(), false);
             }
             "destroy" => self.removed(&id, at),
@@ -186,6 +189,14 @@ impl Seer {
         self.recorder.put_at(at, What::Started { container: id.clone(), by: None });
     }
 
+    /// The Engine also tells of a signal that came when the process was over and it hadn't noticed yet.
+    fn forget_late_signal(&mut self, id: &ContainerId) {
+        let Some(track) = self.tracks.get_mut(id).filter(|track| track.signalled.is_some()) else { return };
+        let seen = self.engine.inspect(id).ok().flatten();
+        let finished = seen.and_then(|seen| wall_nanos(&seen["State"]["FinishedAt"]));
+        track.signalled = track.signalled.filter(|signalled| finished.is_none_or(|end| end >= *signalled));
+    }
+
     /// `is_late`: it ended at some time before that.
     fn ended(&mut self, id: &ContainerId, at: Millis, exit_code: i32, is_late: bool) {
         let killed = self.shared.killed.load(Ordering::SeqCst);
@@ -194,7 +205,7 @@ impl Seer {
             return;
         }
         let outlived_its_engine = killed > 0 && track.started.is_none_or(|started| started <= killed);
-        let because = match (track.was_signalled, outlived_its_engine || is_late) {
+        let because = match (track.signalled.is_some(), outlived_its_engine || is_late) {
             (_, true) if exit_code == 137 && !track.was_oom => Because::Engine,
             (_, true) => Because::Unknown,
             (true, false) => Because::Signal,
@@ -233,12 +244,7 @@ impl Seer {
 
     fn take_up(&mut self, id: &ContainerId, seen: &Value, now: Millis) {
         let state = &seen["State"];
-        let moment = |value: &Value| {
-            let time = humantime::parse_rfc3339_weak(value.as_str()?).ok()?;
-            let nanos = time.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
-            // Docker writes year 1 where it was never.
-            u64::try_from(nanos).ok().map(|nanos| self.recorder.at_wall_nanos(nanos))
-        };
+        let moment = |value: &Value| wall_nanos(value).map(|nanos| self.recorder.at_wall_nanos(nanos));
         let (created, started) = (moment(&seen["Created"]), moment(&state["StartedAt"]));
         let finished = moment(&state["FinishedAt"]);
         self.made(id, created.unwrap_or(now), &seen["Config"]["Labels"]);
@@ -256,4 +262,10 @@ impl Seer {
             self.ended(id, finished.unwrap_or(now), code.unwrap_or_default(), true);
         }
     }
+}
+
+/// A time as Docker writes it. None: never, which it writes as year 1.
+fn wall_nanos(value: &Value) -> Option<u64> {
+    let time = humantime::parse_rfc3339_weak(value.as_str()?).ok()?;
+    u64::try_from(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos()).ok()
 }
